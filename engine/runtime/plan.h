@@ -1,0 +1,130 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "engine/base/ids.h"
+
+// The plain structs that cross between deciding (the head) and doing (the ranks): in process by
+// value, between nodes through plan_codec. Nothing else crosses. Wire version 1; docs/wire.md.
+namespace sparkspan::engine::runtime {
+
+inline constexpr std::uint32_t kWireVersion = 1;
+
+// How the executor turns logits into a token. Fixed for a sequence's life.
+struct SamplingParams {
+  float temperature = 1.0f;  // 0 = greedy: the largest logit, lowest id on a tie.
+  float top_p = 1.0f;        // (0, 1]; 1 = off.
+  std::int32_t top_k = 0;    // 0 = off.
+  float min_p = 0.0f;        // [0, 1]; 0 = off.
+  std::uint64_t seed = 0;
+  // -1: no log-probabilities. n >= 0: the chosen token's and those of the n likeliest, of the raw
+  // logits before temperature.
+  std::int32_t top_logprobs = -1;
+  // Tokens that must not be chosen while fewer than min_tokens have been generated.
+  std::int32_t min_tokens = 0;
+  std::vector<Token> suppressed_until_min_tokens;
+
+  bool operator==(const SamplingParams&) const = default;
+};
+
+// Opens a sequence: state is allocated and zeroed. Its KV blocks follow in BlockGrants.
+struct SequenceOpen {
+  SequenceId sequence;
+  SamplingParams sampling;
+  std::int64_t prompt_tokens = 0;  // Positions at or beyond this are generated ones.
+
+  bool operator==(const SequenceOpen&) const = default;
+};
+
+// Appends KV blocks (decisions 6: 256 tokens each, the same numbers on every rank) to a sequence.
+struct BlockGrant {
+  SequenceId sequence;
+  std::vector<std::int32_t> blocks;
+
+  bool operator==(const BlockGrant&) const = default;
+};
+
+// The last token that this sequence committed: lets the head plan a step before it has seen the
+// result of the one before (decisions 5).
+struct LastCommitted {
+  bool operator==(const LastCommitted&) const = default;
+};
+
+// Consecutive rows of one sequence. `first_position` is absolute and equals the sequence's length
+// so far, save after a rewind. Either literal tokens (prefill) or the last committed one (decode).
+struct RowSpan {
+  SequenceId sequence;
+  std::int64_t first_position = 0;
+  std::variant<std::vector<Token>, LastCommitted> tokens;
+  bool sample = false;  // Choose and commit a token after the last row.
+  // Draft rows the executor may add after the last committed token; 0 without a drafter.
+  std::int32_t draft_tokens_max = 0;
+
+  bool operator==(const RowSpan&) const = default;
+};
+
+// One numbered step. Applied in this order: close, open, grants, spans.
+struct StepPlan {
+  Epoch epoch;
+  Step step;
+  std::vector<SequenceId> close;
+  std::vector<SequenceOpen> open;
+  std::vector<BlockGrant> grants;
+  std::vector<RowSpan> spans;
+
+  bool operator==(const StepPlan&) const = default;
+};
+
+struct TokenLogprob {
+  Token token = 0;
+  float logprob = 0.0f;
+
+  bool operator==(const TokenLogprob&) const = default;
+};
+
+// A token that a step committed to its sequence.
+struct CommittedToken {
+  Token token = 0;
+  std::optional<float> logprob;         // When SamplingParams::top_logprobs >= 0.
+  std::vector<TokenLogprob> top;        // The likeliest first.
+
+  bool operator==(const CommittedToken&) const = default;
+};
+
+struct SequenceTokens {
+  SequenceId sequence;
+  std::int64_t position = 0;  // Absolute position of tokens[0].
+  std::vector<CommittedToken> tokens;
+  std::int32_t drafted = 0;   // Draft tokens verified in this step.
+  std::int32_t accepted = 0;  // Of those, committed.
+
+  bool operator==(const SequenceTokens&) const = default;
+};
+
+// Where a step's time went on one rank, in nanoseconds of its monotonic clock.
+struct StepTimes {
+  std::int64_t forward_ns = 0;     // The model, exchanges included.
+  std::int64_t exchange_ns = 0;    // Of that, inside collectives.
+  std::int64_t sample_ns = 0;
+  std::int64_t total_ns = 0;       // From receiving the plan to having the result.
+
+  bool operator==(const StepTimes&) const = default;
+};
+
+struct StepResult {
+  Epoch epoch;
+  Step step;
+  Rank rank;
+  std::vector<SequenceTokens> sequences;  // In the order of the plan's spans.
+  // Over the final residual stream's bits, routing and index choices and the committed tokens
+  // (decisions 7). Equal on all ranks, or the head fences the epoch.
+  std::uint64_t digest = 0;
+  StepTimes times;
+
+  bool operator==(const StepResult&) const = default;
+};
+
+}  // namespace sparkspan::engine::runtime
