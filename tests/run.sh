@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs the tests.
+#
+#   bash tests/run.sh           everything a change must pass (at most 25 minutes on two cores)
+#   bash tests/run.sh --long    also: sanitizers over the unit tests
+#
+# A test that skips itself is listed with its reason; the last line counts what ran.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tier=default
+case "${1:-}" in
+  "") ;;
+  --long) tier=long ;;
+  *)
+    echo "usage: bash tests/run.sh [--long]" >&2
+    exit 2
+    ;;
+esac
+
+bash deploy/install.sh
+
+# Builds `preset` and runs its tests, leaving out the ctest labels in the second argument.
+build_and_test() {
+  local preset=$1 excluded_labels=$2
+  echo "== $preset: configure and build"
+  cmake --preset "$preset" >"build-$preset.log" 2>&1 || {
+    cat "build-$preset.log" >&2
+    return 1
+  }
+  rm -f "build-$preset.log"
+  cmake --build --preset "$preset" -- --quiet
+  echo "== $preset: test"
+  ctest --test-dir "build/$preset" --output-on-failure -j 2 -LE "$excluded_labels" \
+    --no-tests=error
+}
+
+build_and_test release 'gpu|slow'
+if [[ $tier == long ]]; then
+  build_and_test asan 'gpu|slow|integration'
+  build_and_test tsan 'gpu|slow|fiber|integration'
+fi
+
+# GoogleTest's skips are passes to ctest: name each one, so that none is silent.
+python3 tests/report_skipped.py build/release/Testing/Temporary/LastTest.log
