@@ -1,0 +1,12 @@
+#pragma once
+
+#define SIMT_TARGET emulated
+#define SIMT_DEVICE inline
+// The emulator reads the thread count from the launch, which takes it from the same constant.
+#define SIMT_KERNEL(threads) inline void
+
+#include "kernels/simt/host_copy.h"
+#include "kernels/simt/host_lane.h"
+#include "kernels/simt/host_math.h"
+#include "kernels/simt/host_mma.h"
+#include "kernels/simt/host_shared.h"

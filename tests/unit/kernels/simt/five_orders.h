@@ -1,0 +1,57 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/simt/emulator.h"
+
+namespace sparkspan::kernels {
+
+// What kernels/mutate_barriers.py steers: a barrier to ignore, and a file to list barriers in.
+inline std::string DeletedBarrier() {
+  const char* place = std::getenv("SPARKSPAN_DELETED_BARRIER");
+  return place == nullptr ? "" : place;
+}
+inline void ListBarriers(const emulator::Report& report) {
+  if (const char* path = std::getenv("SPARKSPAN_BARRIER_LIST"); path != nullptr) {
+    std::ofstream list(path, std::ios::app);
+    for (const std::string& place : report.barrier_sites) {
+      list << place << "\n";
+    }
+  }
+}
+
+// Runs `launch`, which must fill and return its output afresh, with lanes and blocks in forward,
+// backward and three shuffled orders. Fails the test on any finding and unless all outputs are
+// equal bit for bit. Returns the first output; `report`, when given, is the first run's.
+template <class T>
+std::vector<T> InFiveOrders(const std::function<std::vector<T>()>& launch,
+                            emulator::Report* report = nullptr) {
+  std::vector<T> first;
+  for (const std::uint64_t order : {0, 1, 11, 222, 3333}) {
+    emulator::Emulation emulation({.lane_order = order, .deleted_barrier = DeletedBarrier()});
+    std::vector<T> output = launch();
+    EXPECT_TRUE(emulation.report().findings.empty()) << "lane order " << order << ":\n"
+                                                     << emulation.report().ToString();
+    ListBarriers(emulation.report());
+    if (order == 0) {
+      first = std::move(output);
+      if (report != nullptr) {
+        *report = emulation.report();
+      }
+      continue;
+    }
+    EXPECT_EQ(output.size(), first.size());
+    EXPECT_EQ(std::memcmp(output.data(), first.data(), first.size() * sizeof(T)), 0)
+        << "the output depends on the order of lanes (order " << order << ")";
+  }
+  return first;
+}
+
+}  // namespace sparkspan::kernels
