@@ -57,6 +57,15 @@ SIMT_DEVICE float warp_max(float value) {
   return value;
 }
 
+// The sum of the values of this lane and all lower ones.
+SIMT_DEVICE int warp_inclusive_sum(int value) {
+  for (int distance = 1; distance < 32; distance *= 2) {
+    const int below = shuffle_up(value, distance);
+    value += lane_index() >= distance ? below : 0;
+  }
+  return value;
+}
+
 // The sum over the block in warp order, the same bits in every lane. `partial` has one element per
 // warp and may be used again at once.
 template <int warps>

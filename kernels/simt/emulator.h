@@ -6,6 +6,7 @@
 #include <source_location>
 #include <string>
 
+#include "kernels/simt/grid.h"
 #include "kernels/simt/report.h"
 
 // Runs kernels of the dialect without a GPU: one fiber per CUDA thread, blocks one after another,
@@ -39,18 +40,6 @@ class Emulation {
   Settings settings_;
   Report report_;
   Emulation* outer_;
-};
-
-struct Index3 {
-  int x = 0;
-  int y = 0;
-  int z = 0;
-};
-
-struct GridShape {
-  Index3 blocks{1, 1, 1};
-  int threads = 32;        // a multiple of 32, at most 1024
-  bool dependent = false;  // launched with programmatic stream serialisation
 };
 
 struct SharedLayout {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/simt/emulator.h"
+#include "kernels/simt/grid.h"
 
 // Launching on the emulator: what the <<<>>> of a .cu is there. Shared is the kernel's struct, or
 // NoShared.
@@ -11,8 +12,18 @@ namespace simt {
 struct NoShared {};
 
 template <class Shared, class Kernel, class... Arguments>
-void launch(const emulator::GridShape& grid, Kernel kernel, const Arguments&... arguments) {
+void launch(const GridShape& grid, Kernel kernel, const Arguments&... arguments) {
   emulator::RunGrid(grid, {sizeof(Shared), alignof(Shared)}, [&] { kernel(arguments...); });
+}
+
+// The signature of the CUDA launch, so that a kernel's shape is written once; always returns 0.
+template <class Shared, class... Parameters, class... Arguments>
+int launch(const GridShape& grid,
+           void* /*stream*/,
+           void (*kernel)(Parameters...),
+           const Arguments&... arguments) {
+  emulator::RunGrid(grid, {sizeof(Shared), alignof(Shared)}, [&] { kernel(arguments...); });
+  return 0;
 }
 
 }  // namespace simt

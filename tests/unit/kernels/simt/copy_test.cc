@@ -15,7 +15,6 @@ namespace {
 
 using emulator::Emulation;
 using emulator::Fault;
-using emulator::GridShape;
 
 constexpr int kFloats = 128;  // four to a lane of one warp
 

@@ -17,7 +17,6 @@ namespace {
 
 using emulator::Emulation;
 using emulator::Fault;
-using emulator::GridShape;
 using testing::HasSubstr;
 
 constexpr int kThreads = 64;

@@ -18,8 +18,6 @@ namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 namespace {
 
-using emulator::GridShape;
-
 // "Matrix fragments for mma.m16n8k16 with floating point type", with groupID and threadID_in_group
 // as the manual writes them.
 TEST(Fragment, SixteenBitLayoutsAreTheManuals) {

@@ -1,0 +1,18 @@
+#pragma once
+
+namespace sparkspan::kernels {
+
+struct Index3 {
+  int x = 1;
+  int y = 1;
+  int z = 1;
+};
+
+// The shape of a launch, for both targets.
+struct GridShape {
+  Index3 blocks{};
+  int threads = 32;        // a multiple of 32, at most 1024
+  bool dependent = false;  // programmatic stream serialisation: the kernel says dependency_wait
+};
+
+}  // namespace sparkspan::kernels

@@ -1,0 +1,79 @@
+#include "kernels/indexer/top_k.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "tests/unit/kernels/simt/five_orders.h"
+
+namespace sparkspan::kernels {
+namespace {
+
+// What the header promises, by sorting.
+std::vector<std::int32_t> Expected(const std::vector<float>& scores, int visible, int k) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(visible));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
+  });
+  order.resize(static_cast<std::size_t>(std::min(visible, k)));
+  std::sort(order.begin(), order.end());
+  order.resize(static_cast<std::size_t>(k), -1);
+  return order;
+}
+
+struct Case {
+  const char* name;
+  int visible;
+  int k;
+  int distinct;  // how many score values there are: few mean many ties
+};
+
+class TopK : public testing::TestWithParam<Case> {};
+
+TEST_P(TopK, TakesTheBestAndBreaksTiesByIndex) {
+  const auto [name, visible, k, distinct] = GetParam();
+  const int stride = visible + 3;
+  std::mt19937 random(static_cast<unsigned>(visible * 31 + k));
+  constexpr int kRows = 2;
+  std::vector<float> scores(static_cast<std::size_t>(stride * kRows));
+  std::generate(scores.begin(), scores.end(), [&] {
+    const auto value = static_cast<float>(
+        static_cast<int>(random() % static_cast<unsigned>(distinct)) - distinct / 2);
+    return value == 0 && random() % 2 == 0 ? -0.0F : value * 0.37F;
+  });
+  // The second row sees less, and what it does not see is tempting.
+  const std::vector<std::int32_t> seen = {visible, visible - visible / 3};
+  for (int i = seen[1]; i < stride; ++i) {
+    scores[static_cast<std::size_t>(stride + i)] = 1e30F;
+  }
+  const auto indices = InFiveOrders<std::int32_t>([&] {
+    std::vector<std::int32_t> out(static_cast<std::size_t>(k * kRows), 77);
+    EmulateTopK({scores.data(), stride, seen.data(), out.data(), kRows, k});
+    return out;
+  });
+  for (int row = 0; row < kRows; ++row) {
+    const std::vector<float> of_row(scores.begin() + row * stride,
+                                    scores.begin() + (row + 1) * stride);
+    const std::vector<std::int32_t> got(indices.begin() + row * k, indices.begin() + (row + 1) * k);
+    EXPECT_EQ(got, Expected(of_row, seen[static_cast<std::size_t>(row)], k)) << "row " << row;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes,
+                         TopK,
+                         testing::Values(Case{"none", 0, 4, 3},
+                                         Case{"fewer_than_k", 5, 8, 3},
+                                         Case{"exactly_k", 8, 8, 100},
+                                         Case{"one_more", 9, 8, 100},
+                                         Case{"all_equal", 700, 33, 1},
+                                         Case{"few_values", 1500, 512, 7},
+                                         Case{"many_values", 2100, 512, 1 << 20},
+                                         Case{"k_is_one", 1025, 1, 1 << 20}),
+                         [](const auto& each) { return each.param.name; });
+
+}  // namespace
+}  // namespace sparkspan::kernels
