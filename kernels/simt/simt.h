@@ -12,3 +12,4 @@
 #endif
 
 #include "kernels/simt/collective.h"
+#include "kernels/simt/convert.h"
