@@ -100,6 +100,7 @@ SIMT_DEVICE float block_max(float value, SharedArray<float, warps>& partial) {
 // Calls visit(row, column, value) for each of the lane's four elements of a 16 x 8 product.
 template <class Visit>
 SIMT_DEVICE void for_each(float (&accumulator)[4], const Visit& visit) {
+  SIMT_UNROLL
   for (int i = 0; i < 4; ++i) {
     const Cell cell = Accumulator16x8::At(lane_index(), i);
     visit(cell.row, cell.column, accumulator[i]);

@@ -35,6 +35,11 @@ SIMT_DEVICE std::uint32_t pack_bf16(float low, float high) {
          static_cast<std::uint32_t>(float_to_bf16(high)) << 16;
 }
 
+// The same for values that bf16 holds exactly.
+SIMT_DEVICE std::uint32_t pack_exact_bf16(float low, float high) {
+  return bits_of(low) >> 16 | (bits_of(high) & 0xFFFF0000U);
+}
+
 // Rounds |x| < 2^22 to an integer, ties to even.
 SIMT_DEVICE float round_to_integer(float x) {
   constexpr float kMagic = 12582912.0F;  // 1.5 * 2^23

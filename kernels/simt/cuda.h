@@ -3,6 +3,7 @@
 #define SIMT_TARGET cuda
 #define SIMT_DEVICE __device__ __forceinline__
 #define SIMT_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define SIMT_UNROLL _Pragma("unroll")
 
 #include "kernels/simt/cuda_copy.h"
 #include "kernels/simt/cuda_lane.h"

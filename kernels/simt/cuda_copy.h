@@ -41,8 +41,8 @@ __device__ __forceinline__ Words<n> load_streaming(const void* from) {
         : "l"(from));
   } else if constexpr (n == 2) {
     asm("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
-                 : "=r"(words.word[0]), "=r"(words.word[1])
-                 : "l"(from));
+        : "=r"(words.word[0]), "=r"(words.word[1])
+        : "l"(from));
   } else {
     asm("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(words.word[0]) : "l"(from));
   }

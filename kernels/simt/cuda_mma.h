@@ -44,8 +44,7 @@ __device__ __forceinline__ Words<4> load_matrix_transposed_x4(T* row) {
 __device__ __forceinline__ void mma_bf16_m16n8k16(float (&c)[4],
                                                   const Words<4>& a,
                                                   const Words<2>& b) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a.word[0]),
@@ -59,8 +58,7 @@ __device__ __forceinline__ void mma_bf16_m16n8k16(float (&c)[4],
 __device__ __forceinline__ void mma_e4m3_m16n8k32(float (&c)[4],
                                                   const Words<4>& a,
                                                   const Words<2>& b) {
-  asm(
-      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
+  asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a.word[0]),
@@ -76,8 +74,7 @@ namespace internal {
 __device__ __forceinline__ void mma_f16_m16n8k16(float (&c)[4],
                                                  const std::uint32_t (&a)[4],
                                                  const std::uint32_t (&b)[2]) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -147,8 +144,7 @@ __device__ __forceinline__ void mma_scaled_m16n8k32(float (&c)[4],
                                                     std::uint32_t scale_b,
                                                     E4m3Operand) {
 #if defined(SIMT_HAS_BLOCK_SCALED_MMA)
-  asm(
-      "mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale.scale_vec::1X"
+  asm("mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale.scale_vec::1X"
       ".f32.e4m3.e4m3.f32.ue8m0 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3}, "
       "{%10}, {0, 0}, {%11}, {0, 0};"
@@ -172,8 +168,7 @@ __device__ __forceinline__ void mma_scaled_m16n8k32(float (&c)[4],
                                                     std::uint32_t scale_b,
                                                     E2m1Operand) {
 #if defined(SIMT_HAS_BLOCK_SCALED_MMA)
-  asm(
-      "mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale.scale_vec::1X"
+  asm("mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale.scale_vec::1X"
       ".f32.e2m1.e4m3.f32.ue8m0 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3}, "
       "{%10}, {0, 0}, {%11}, {0, 0};"

@@ -4,6 +4,8 @@
 #define SIMT_DEVICE inline
 // The emulator reads the thread count from the launch, which takes it from the same constant.
 #define SIMT_KERNEL(threads) inline void
+// Before a loop over register arrays, which the GPU cannot index at run time.
+#define SIMT_UNROLL
 
 #include "kernels/simt/host_copy.h"
 #include "kernels/simt/host_lane.h"

@@ -1,0 +1,171 @@
+#pragma once
+
+#include "kernels/linear/linear.h"
+#include "kernels/linear/weight_tile.cuh"
+#include "kernels/simt/launch.h"
+#include "kernels/simt/simt.h"
+
+// One block makes 16 output columns (a tile row of W) for up to 8 x kTiles rows of x. Its eight
+// warps each stream a fixed stretch of the tile row straight into tensor-core registers, one group
+// ahead of the products; no shared memory on the way, because on GB10 plain 16-byte loads with
+// several in flight reach the bus and staging does not. The eight sums meet in shared memory.
+namespace sparkspan::kernels {
+inline namespace SIMT_TARGET {
+
+constexpr int kLinearWarps = 8;
+constexpr int kLinearThreads = kLinearWarps * 32;
+constexpr int kRowsPerTile = 8;
+
+struct LinearShared {
+  // [warp][row of W][row of x]
+  simt::SharedMatrix<float, kLinearWarps, kTileRows * kRowsPerTile> partial;
+};
+
+struct Stretch {
+  int begin;
+  int end;
+};
+
+// The groups of 128 columns that belong to a warp: a function of k alone.
+SIMT_DEVICE Stretch stretch_of_warp(int groups, int warp) {
+  const int each = (groups + kLinearWarps - 1) / kLinearWarps;
+  const int begin = warp * each < groups ? warp * each : groups;
+  return {begin, begin + each < groups ? begin + each : groups};
+}
+
+// Adds the eight partial sums of a 16 x 8 tile in order and hands each to store(row, column, sum).
+template <class Store>
+SIMT_DEVICE void reduce_tile(LinearShared& shared, float (&sum)[4], const Store& store) {
+  const int warp = simt::warp_index();
+  simt::for_each(sum, [&](int row, int column, float& value) {
+    shared.partial(warp, column * kTileRows + row) = value;
+  });
+  simt::sync_block();
+  const int cell = simt::thread_index();
+  if (cell < kTileRows * kRowsPerTile) {
+    float total = 0;
+    for (int from = 0; from < kLinearWarps; ++from) {
+      total += shared.partial(from, cell);
+    }
+    store(cell % kTileRows, cell / kTileRows, total);
+  }
+  simt::sync_block();
+}
+
+// Streams a warp's stretch of one tile row and multiplies it with kTiles tiles of x.
+// source(group, tile) tells where the lane's operands lie.
+template <class Format, int kTiles, class Source>
+SIMT_DEVICE void multiply_stretch(float (&sum)[kTiles][4], Stretch stretch, const Source& source) {
+  if (stretch.begin >= stretch.end) {
+    return;
+  }
+  // With twelve tiles the products of one group last long enough to hide the next one's loads
+  // behind the other warps, and the registers are worth more.
+  constexpr bool kOneAhead = kTiles <= 6;
+  auto next = Format::load_weights(source(stretch.begin, 0));
+  for (int group = stretch.begin; group < stretch.end; ++group) {
+    const auto weights = next;
+    if (kOneAhead && group + 1 < stretch.end) {
+      next = Format::load_weights(source(group + 1, 0));
+    }
+    SIMT_UNROLL
+    for (int tile = 0; tile < kTiles; ++tile) {
+      Format::multiply(sum[tile], weights, Format::load_rows(source(group, tile)));
+    }
+    if (!kOneAhead && group + 1 < stretch.end) {
+      next = Format::load_weights(source(group + 1, 0));
+    }
+  }
+}
+
+template <class Format, int kTiles>
+SIMT_KERNEL(kLinearThreads)
+linear(LinearArguments arguments) {
+  auto& shared = simt::shared<LinearShared>();
+  const int tile_row = simt::block_index();
+  const int first_row = simt::block_index_y() * kTiles * kRowsPerTile;
+  const int groups = arguments.k / kScaleColumns;
+  const int rows_per_group = arguments.n / arguments.groups;
+  const int input = tile_row * kTileRows / rows_per_group;  // the group whose input this tile reads
+  const int lane = simt::lane_index();
+
+  const auto* weight = static_cast<const unsigned char*>(arguments.weight);
+  const auto* weight_scale = static_cast<const unsigned char*>(arguments.weight_scale);
+  const auto* activation = static_cast<const unsigned char*>(arguments.activation);
+  constexpr std::int64_t kGroupBytes = kStepsPerGroup * 32 * LaneBytes(Format::kFormat);
+  const auto source = [&](int group, int tile) {
+    const std::int64_t group_index = static_cast<std::int64_t>(tile_row) * groups + group;
+    const std::int64_t scale =
+        Format::kFormat == WeightFormat::kE2m1
+            ? group_index * 64
+            : static_cast<std::int64_t>(tile_row * kTileRows / 128) * groups + group;
+    const int row = first_row + tile * kRowsPerTile + lane / 4;
+    const std::int64_t row_index = static_cast<std::int64_t>(row) * arguments.groups + input;
+    const bool live = row < arguments.rows;
+    return GroupSource{weight + group_index * kGroupBytes,
+                       weight_scale + scale,
+                       live ? activation + (row_index * arguments.k + group * kScaleColumns) *
+                                               Format::kRowElementBytes
+                            : nullptr,
+                       live && arguments.activation_scale != nullptr
+                           ? arguments.activation_scale + row_index * groups + group
+                           : nullptr};
+  };
+
+  float sum[kTiles][4] = {};
+  multiply_stretch<Format, kTiles>(sum, stretch_of_warp(groups, simt::warp_index()), source);
+  SIMT_UNROLL
+  for (int tile = 0; tile < kTiles; ++tile) {
+    reduce_tile(shared, sum[tile], [&](int row_of_tile, int column, float value) {
+      const int out = tile_row * kTileRows + row_of_tile;
+      const int row = first_row + tile * kRowsPerTile + column;
+      if (out >= arguments.n || row >= arguments.rows) {
+        return;
+      }
+      const std::int64_t at = static_cast<std::int64_t>(row) * arguments.n + out;
+      if (arguments.output_format == OutputFormat::kBf16) {
+        static_cast<std::uint16_t*>(arguments.output)[at] = simt::float_to_bf16(value);
+      } else {
+        static_cast<float*>(arguments.output)[at] = value;
+      }
+    });
+  }
+}
+
+template <class Format, int kTiles>
+int run_linear_tiles(const LinearArguments& arguments, void* stream) {
+  const int rows_per_block = kTiles * kRowsPerTile;
+  const GridShape grid{
+      .blocks = {TilesDown(arguments.n), (arguments.rows + rows_per_block - 1) / rows_per_block, 1},
+      .threads = kLinearThreads};
+  return simt::launch<LinearShared>(grid, stream, linear<Format, kTiles>, arguments);
+}
+
+template <class Format>
+int run_linear_format(const LinearArguments& arguments, void* stream) {
+  if (arguments.rows <= 8) {
+    return run_linear_tiles<Format, 1>(arguments, stream);
+  }
+  if (arguments.rows <= 16) {
+    return run_linear_tiles<Format, 2>(arguments, stream);
+  }
+  if (arguments.rows <= 48) {
+    return run_linear_tiles<Format, 6>(arguments, stream);
+  }
+  return run_linear_tiles<Format, 12>(arguments, stream);
+}
+
+inline int run_linear(const LinearArguments& arguments, void* stream) {
+  if (arguments.weight_format == WeightFormat::kBf16) {
+    return run_linear_format<Bf16ByBf16>(arguments, stream);
+  }
+  if (arguments.weight_format == WeightFormat::kE2m1) {
+    return run_linear_format<E2m1ByE4m3>(arguments, stream);
+  }
+  return arguments.activation_format == ActivationFormat::kE4m3
+             ? run_linear_format<E4m3ByE4m3>(arguments, stream)
+             : run_linear_format<E4m3ByBf16>(arguments, stream);
+}
+
+}  // namespace SIMT_TARGET
+}  // namespace sparkspan::kernels

@@ -1,0 +1,9 @@
+#include "kernels/linear/linear.cuh"
+
+namespace sparkspan::kernels {
+
+void EmulateLinear(const LinearArguments& arguments) {
+  run_linear(arguments, nullptr);
+}
+
+}  // namespace sparkspan::kernels

@@ -1,0 +1,231 @@
+#include "kernels/linear/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "kernels/simt/simt.h"
+#include "tests/unit/kernels/simt/five_orders.h"
+
+namespace sparkspan::kernels {
+namespace {
+
+// Of fp32 sums against exact ones; a tensor core, which keeps fewer bits, is allowed 1e-3.
+constexpr double kRelativeRmsMax = 1e-6;
+
+struct Case {
+  const char* name;
+  WeightFormat weight;
+  ActivationFormat activation;
+  int n;
+  int k;
+  int rows;
+  int groups;
+};
+
+// A random layer in its checkpoint form, its exact values, and the prepared form.
+struct Layer {
+  std::vector<double> weight;      // [n, k]
+  std::vector<double> activation;  // [rows, groups, k]
+  std::vector<std::byte> prepared;
+  std::vector<std::byte> prepared_scale;
+  std::vector<std::uint8_t> activation_bytes;
+  std::vector<std::uint16_t> activation_bf16;
+  std::vector<std::uint8_t> activation_scale;
+};
+
+std::size_t Size(int a, int b = 1, int c = 1) {
+  return static_cast<std::size_t>(a) * static_cast<std::size_t>(b) * static_cast<std::size_t>(c);
+}
+
+std::uint8_t DrawScale(std::mt19937& random) {
+  return static_cast<std::uint8_t>(118 + random() % 12);
+}
+std::uint8_t DrawE4m3(std::mt19937& random) {
+  const auto byte = static_cast<std::uint8_t>(random());
+  return (byte & 0x7F) == 0x7F ? std::uint8_t{0x35} : byte;
+}
+std::uint16_t DrawBf16(std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  return simt::float_to_bf16(normal(random));
+}
+
+void DrawWeight(const Case& c, std::mt19937& random, Layer& layer) {
+  layer.weight.resize(Size(c.n, c.k));
+  layer.prepared.resize(PreparedBytes(c.weight, c.n, c.k));
+  layer.prepared_scale.resize(PreparedScaleBytes(c.weight, c.n, c.k));
+  if (c.weight == WeightFormat::kBf16) {
+    std::vector<std::uint16_t> stored(Size(c.n, c.k));
+    std::generate(stored.begin(), stored.end(), [&] { return DrawBf16(random); });
+    std::transform(stored.begin(), stored.end(), layer.weight.begin(), simt::bf16_to_float);
+    PrepareBf16(stored, c.n, c.k, layer.prepared);
+    return;
+  }
+  if (c.weight == WeightFormat::kE4m3) {
+    std::vector<std::uint8_t> stored(Size(c.n, c.k));
+    std::generate(stored.begin(), stored.end(), [&] { return DrawE4m3(random); });
+    for (std::byte& scale : layer.prepared_scale) {
+      scale = std::byte{DrawScale(random)};
+    }
+    for (int i = 0; i < c.n * c.k; ++i) {
+      const int block = i / c.k / 128 * (c.k / 128) + i % c.k / 128;
+      layer.weight[Size(i)] =
+          static_cast<double>(simt::e4m3_to_float(stored[Size(i)])) *
+          simt::ue8m0_to_float(static_cast<std::uint32_t>(layer.prepared_scale[Size(block)]));
+    }
+    PrepareE4m3(stored, c.n, c.k, layer.prepared);
+    return;
+  }
+  std::vector<std::uint8_t> stored(Size(c.n, c.k / 2));
+  std::vector<std::uint8_t> scales(Size(c.n, c.k / 32));
+  std::generate(stored.begin(), stored.end(), [&] { return static_cast<std::uint8_t>(random()); });
+  std::generate(scales.begin(), scales.end(), [&] { return DrawScale(random); });
+  for (int i = 0; i < c.n * c.k; ++i) {
+    const std::uint32_t pair = stored[Size(i / 2)];
+    layer.weight[Size(i)] =
+        static_cast<double>(simt::e2m1_to_float(i % 2 == 0 ? pair & 15U : pair >> 4)) *
+        simt::ue8m0_to_float(scales[Size(i / 32)]);
+  }
+  PrepareE2m1(stored, c.n, c.k, layer.prepared);
+  PrepareE2m1Scales(scales, c.n, c.k, layer.prepared_scale);
+}
+
+Layer Draw(const Case& c) {
+  std::mt19937 random(static_cast<unsigned>(c.n * 7 + c.k + c.rows));
+  Layer layer;
+  DrawWeight(c, random, layer);
+  const std::size_t size = Size(c.rows, c.groups, c.k);
+  layer.activation.resize(size);
+  if (c.activation == ActivationFormat::kBf16) {
+    layer.activation_bf16.resize(size);
+    std::generate(layer.activation_bf16.begin(), layer.activation_bf16.end(), [&] {
+      return DrawBf16(random);
+    });
+    std::transform(layer.activation_bf16.begin(),
+                   layer.activation_bf16.end(),
+                   layer.activation.begin(),
+                   simt::bf16_to_float);
+    return layer;
+  }
+  layer.activation_bytes.resize(size);
+  layer.activation_scale.resize(size / 128);
+  std::generate(layer.activation_bytes.begin(), layer.activation_bytes.end(), [&] {
+    return DrawE4m3(random);
+  });
+  std::generate(layer.activation_scale.begin(), layer.activation_scale.end(), [&] {
+    return DrawScale(random);
+  });
+  for (std::size_t i = 0; i < size; ++i) {
+    layer.activation[i] = static_cast<double>(simt::e4m3_to_float(layer.activation_bytes[i])) *
+                          simt::ue8m0_to_float(layer.activation_scale[i / 128]);
+  }
+  return layer;
+}
+
+LinearArguments ArgumentsOf(const Case& c, const Layer& layer, int first_row, int rows, void* out) {
+  const std::size_t offset = Size(first_row, c.groups, c.k);
+  const bool bytes = c.activation == ActivationFormat::kE4m3;
+  return {.weight_format = c.weight,
+          .activation_format = c.activation,
+          .output_format = OutputFormat::kFloat,
+          .weight = layer.prepared.data(),
+          .weight_scale = layer.prepared_scale.data(),
+          .n = c.n,
+          .k = c.k,
+          .activation = bytes ? static_cast<const void*>(layer.activation_bytes.data() + offset)
+                              : static_cast<const void*>(layer.activation_bf16.data() + offset),
+          .activation_scale = bytes ? layer.activation_scale.data() + offset / 128 : nullptr,
+          .groups = c.groups,
+          .output = out,
+          .rows = rows};
+}
+
+class Linear : public testing::TestWithParam<Case> {};
+
+TEST_P(Linear, EqualsTheExactProductAndReadsTheWeightsOnce) {
+  const Case& c = GetParam();
+  const Layer layer = Draw(c);
+  emulator::Report report;
+  const auto output = InFiveOrders<float>(
+      [&] {
+        std::vector<float> out(Size(c.rows, c.n), -1e9F);
+        EmulateLinear(ArgumentsOf(c, layer, 0, c.rows, out.data()));
+        return out;
+      },
+      &report);
+
+  double error = 0;
+  double norm = 0;
+  for (int row = 0; row < c.rows; ++row) {
+    for (int n = 0; n < c.n; ++n) {
+      const int group = n / (c.n / c.groups);
+      double expected = 0;
+      for (int k = 0; k < c.k; ++k) {
+        expected += layer.weight[Size(n, c.k) + Size(k)] *
+                    layer.activation[(Size(row, c.groups) + Size(group)) * Size(c.k) + Size(k)];
+      }
+      const double difference = output[Size(row, c.n) + Size(n)] - expected;
+      error += difference * difference;
+      norm += expected * expected;
+    }
+  }
+  const double relative = std::sqrt(error / norm);
+  std::printf("relative rms %.2g of %.0e\n", relative, kRelativeRmsMax);
+  EXPECT_LT(relative, kRelativeRmsMax);
+  // Elements only: scales come through the cache.
+  const auto passes = static_cast<std::uint64_t>((c.rows + 95) / 96);
+  EXPECT_EQ(report.streamed_bytes, PreparedBytes(c.weight, c.n, c.k) * passes);
+}
+
+TEST_P(Linear, ARowsBitsDoNotDependOnTheOthers) {
+  const Case& c = GetParam();
+  const Layer layer = Draw(c);
+  emulator::Emulation emulation;
+  std::vector<float> together(Size(c.rows, c.n));
+  EmulateLinear(ArgumentsOf(c, layer, 0, c.rows, together.data()));
+  for (const int row : {0, c.rows / 2, c.rows - 1}) {
+    std::vector<float> alone(Size(c.n));
+    EmulateLinear(ArgumentsOf(c, layer, row, 1, alone.data()));
+    EXPECT_EQ(std::memcmp(alone.data(), together.data() + Size(row, c.n), Size(c.n) * 4), 0) << row;
+  }
+}
+
+constexpr auto kE4m3 = WeightFormat::kE4m3;
+constexpr auto kE2m1 = WeightFormat::kE2m1;
+constexpr auto kBf16 = WeightFormat::kBf16;
+constexpr auto kBytes = ActivationFormat::kE4m3;
+constexpr auto kHalves = ActivationFormat::kBf16;
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes,
+    Linear,
+    testing::Values(Case{"e4m3_one_row", kE4m3, kBytes, 40, 256, 1, 1},
+                    Case{"e4m3_verify", kE4m3, kBytes, 144, 384, 6, 1},
+                    Case{"e4m3_two_tiles", kE4m3, kBytes, 16, 1280, 9, 1},
+                    Case{"e4m3_six_tiles", kE4m3, kBytes, 24, 128, 41, 1},
+                    Case{"e4m3_twelve_tiles", kE4m3, kBytes, 16, 256, 96, 1},
+                    Case{"e4m3_two_passes", kE4m3, kBytes, 16, 128, 99, 1},
+                    Case{"e2m1_one_row", kE2m1, kBytes, 40, 256, 1, 1},
+                    Case{"e2m1_verify", kE2m1, kBytes, 32, 384, 6, 1},
+                    Case{"e2m1_two_tiles", kE2m1, kBytes, 16, 1152, 16, 1},
+                    Case{"e2m1_six_tiles", kE2m1, kBytes, 24, 128, 36, 1},
+                    Case{"e2m1_twelve_tiles", kE2m1, kBytes, 16, 128, 90, 1},
+                    Case{"bf16_one_row", kBf16, kHalves, 24, 256, 1, 1},
+                    Case{"bf16_verify", kBf16, kHalves, 40, 1152, 6, 1},
+                    Case{"bf16_two_tiles", kBf16, kHalves, 16, 128, 12, 1},
+                    Case{"bf16_six_tiles", kBf16, kHalves, 8, 128, 36, 1},
+                    Case{"bf16_twelve_tiles", kBf16, kHalves, 16, 128, 96, 1},
+                    Case{"grouped_one_row", kE4m3, kHalves, 64, 256, 1, 2},
+                    Case{"grouped_verify", kE4m3, kHalves, 64, 256, 6, 4},
+                    Case{"grouped_two_tiles", kE4m3, kHalves, 32, 128, 16, 2},
+                    Case{"grouped_six_tiles", kE4m3, kHalves, 32, 128, 20, 2},
+                    Case{"grouped_twelve_tiles", kE4m3, kHalves, 32, 128, 49, 2}),
+    [](const auto& each) { return each.param.name; });
+
+}  // namespace
+}  // namespace sparkspan::kernels
