@@ -1,0 +1,15 @@
+#include "kernels/hyper_connection/hyper_connection.cuh"
+
+namespace sparkspan::kernels {
+
+int LaunchMix(const MixArguments& arguments, void* stream) {
+  return run_mix(arguments, stream);
+}
+int LaunchPre(const PreArguments& arguments, void* stream) {
+  return run_pre(arguments, stream);
+}
+int LaunchPost(const PostArguments& arguments, void* stream) {
+  return run_post(arguments, stream);
+}
+
+}  // namespace sparkspan::kernels

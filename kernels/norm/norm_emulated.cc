@@ -1,0 +1,8 @@
+#include "kernels/norm/rms_norm.cuh"
+
+namespace sparkspan::kernels {
+
+void EmulateRmsNorm(const RmsNormArguments& arguments) { run_rms_norm(arguments, nullptr); }
+void EmulateQuantize(const QuantizeArguments& arguments) { run_quantize(arguments, nullptr); }
+
+}  // namespace sparkspan::kernels

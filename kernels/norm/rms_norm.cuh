@@ -1,0 +1,46 @@
+#pragma once
+
+#include "kernels/norm/rms_norm.h"
+#include "kernels/norm/row.cuh"
+#include "kernels/simt/launch.h"
+#include "kernels/simt/simt.h"
+
+// One block a row.
+namespace sparkspan::kernels {
+inline namespace SIMT_TARGET {
+
+SIMT_KERNEL(kRowThreads) rms_norm(RmsNormArguments arguments) {
+  auto& shared = simt::shared<RowShared>();
+  const int row = simt::block_index();
+  const std::uint16_t* x = arguments.x + static_cast<std::int64_t>(row) * arguments.width;
+  normalize_row(
+      [&](int column) { return load_four_bf16(x + column); }, arguments, row, shared.partial);
+}
+
+// One warp a group of 128.
+SIMT_KERNEL(kRowThreads) quantize(QuantizeArguments arguments) {
+  const std::int64_t groups =
+      static_cast<std::int64_t>(arguments.rows) * (arguments.width / kGroupColumns);
+  const std::int64_t group =
+      static_cast<std::int64_t>(simt::block_index()) * kRowWarps + simt::warp_index();
+  if (group >= groups) {
+    return;
+  }
+  const Four x = load_four_bf16(arguments.x + group * kGroupColumns + simt::lane_index() * 4);
+  quantize_group(x, arguments.quantized + group * kGroupColumns, arguments.scale + group);
+}
+
+inline int run_rms_norm(const RmsNormArguments& arguments, void* stream) {
+  const GridShape grid{.blocks = {arguments.rows, 1, 1}, .threads = kRowThreads};
+  return simt::launch<RowShared>(grid, stream, rms_norm, arguments);
+}
+
+inline int run_quantize(const QuantizeArguments& arguments, void* stream) {
+  const int groups = arguments.rows * (arguments.width / kGroupColumns);
+  const GridShape grid{.blocks = {(groups + kRowWarps - 1) / kRowWarps, 1, 1},
+                       .threads = kRowThreads};
+  return simt::launch<simt::NoShared>(grid, stream, quantize, arguments);
+}
+
+}  // namespace SIMT_TARGET
+}  // namespace sparkspan::kernels

@@ -1,0 +1,77 @@
+#include "kernels/norm/rms_norm.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "tests/unit/kernels/simt/closeness.h"
+#include "tests/unit/kernels/simt/five_orders.h"
+
+namespace sparkspan::kernels {
+namespace {
+
+class RmsNorm : public testing::TestWithParam<std::pair<int, int>> {};
+
+TEST_P(RmsNorm, EqualsTheFormulaAndQuantisesWhatItStored) {
+  const auto [rows, width] = GetParam();
+  const std::size_t size = At(rows) * At(width);
+  auto x = RandomBf16(size, 3, 4);
+  const auto gain = RandomBf16(At(width), 4);
+  std::fill(x.begin(), x.begin() + (width > 128 ? 128 : 4), std::uint16_t{0});  // below the floor
+  std::vector<std::uint8_t> quantized(size);
+  std::vector<std::uint8_t> scale(size / 128);
+  const auto y = InFiveOrders<std::uint16_t>([&] {
+    std::vector<std::uint16_t> out(size);
+    EmulateRmsNorm(
+        {x.data(), gain.data(), 1e-6F, rows, width, out.data(), quantized.data(), scale.data()});
+    return out;
+  });
+  std::vector<double> expected(size);
+  for (int row = 0; row < rows; ++row) {
+    double squares = 0;
+    for (int i = 0; i < width; ++i) {
+      squares += std::pow(Bf16Value(x[At(row * width + i)]), 2);
+    }
+    for (int i = 0; i < width; ++i) {
+      expected[At(row * width + i)] = Bf16Value(x[At(row * width + i)]) * Bf16Value(gain[At(i)]) /
+                                      std::sqrt(squares / width + 1e-6);
+    }
+  }
+  ExpectBf16Close(y, expected);
+  ExpectQuantized(y, quantized, scale, 128);
+
+  emulator::Emulation emulation;
+  std::vector<std::uint16_t> alone(At(width));
+  EmulateRmsNorm({x.data() + At(rows - 1) * At(width),
+                  gain.data(),
+                  1e-6F,
+                  1,
+                  width,
+                  alone.data(),
+                  nullptr,
+                  nullptr});
+  EXPECT_EQ(std::memcmp(alone.data(), y.data() + At(rows - 1) * At(width), At(width) * 2), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes,
+    RmsNorm,
+    testing::Values(std::pair{1, 128}, std::pair{3, 512}, std::pair{2, 1152}, std::pair{2, 4096}));
+
+TEST(Quantize, EachGroupByItsOwnMaximum) {
+  constexpr int kRows = 3;
+  constexpr int kWidth = 384;
+  const auto x = RandomBf16(kRows * kWidth, 8, 30);
+  std::vector<std::uint8_t> scale(kRows * kWidth / 128);
+  const auto quantized = InFiveOrders<std::uint8_t>([&] {
+    std::vector<std::uint8_t> out(kRows * kWidth);
+    EmulateQuantize({x.data(), kRows, kWidth, out.data(), scale.data()});
+    return out;
+  });
+  ExpectQuantized(x, quantized, scale, 128);
+}
+
+}  // namespace
+}  // namespace sparkspan::kernels

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "kernels/simt/simt.h"
+
+// How near a kernel's output is to an independent computation in double precision.
+namespace sparkspan::kernels {
+
+inline double Bf16Value(std::uint16_t bits) {
+  return simt::bf16_to_float(bits);
+}
+
+// Units in the last place of bf16 between a stored value and the exact one.
+inline double Bf16Ulps(std::uint16_t actual, double expected) {
+  const double magnitude = std::max(std::fabs(expected), 0x1p-126);
+  const double ulp = std::ldexp(1.0, std::ilogb(magnitude) - 7);
+  return std::fabs(Bf16Value(actual) - expected) / ulp;
+}
+
+inline void ExpectBf16Close(std::span<const std::uint16_t> actual,
+                            std::span<const double> expected,
+                            double ulps_max = 2) {
+  ASSERT_EQ(actual.size(), expected.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    worst = std::max(worst, Bf16Ulps(actual[i], expected[i]));
+  }
+  std::printf("worst %.3f of %.0f bf16 ulp\n", worst, ulps_max);
+  EXPECT_LE(worst, ulps_max);
+}
+
+inline void ExpectRelativeRms(std::span<const float> actual,
+                              std::span<const double> expected,
+                              double relative_max) {
+  ASSERT_EQ(actual.size(), expected.size());
+  double error = 0;
+  double norm = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    error += (actual[i] - expected[i]) * (actual[i] - expected[i]);
+    norm += expected[i] * expected[i];
+  }
+  const double relative = std::sqrt(error / norm);
+  std::printf("relative rms %.2g of %.0e\n", relative, relative_max);
+  EXPECT_LT(relative, relative_max);
+}
+
+inline std::vector<std::uint16_t> RandomBf16(std::size_t count, unsigned seed, float scale = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, scale);
+  std::vector<std::uint16_t> values(count);
+  std::generate(values.begin(), values.end(), [&] { return simt::float_to_bf16(normal(random)); });
+  return values;
+}
+inline std::vector<float> RandomFloats(std::size_t count, unsigned seed, float scale = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, scale);
+  std::vector<float> values(count);
+  std::generate(values.begin(), values.end(), [&] { return normal(random); });
+  return values;
+}
+
+// Indices of tests are non-negative ints.
+constexpr std::size_t At(int i) {
+  return static_cast<std::size_t>(i);
+}
+
+// The UE8M0 byte that quantisation must choose, from the definition.
+inline int ScaleByte(double amax, double largest) {
+  int exponent = -127;
+  while (amax > largest * std::ldexp(1.0, exponent)) {
+    ++exponent;
+  }
+  return exponent + 127;
+}
+
+// Checks e4m3 groups against the bf16 values they were made of.
+inline void ExpectQuantized(std::span<const std::uint16_t> values,
+                            std::span<const std::uint8_t> quantized,
+                            std::span<const std::uint8_t> scales,
+                            std::size_t group) {
+  for (std::size_t first = 0; first < values.size(); first += group) {
+    double amax = 1e-4;
+    for (std::size_t i = first; i < first + group; ++i) {
+      amax = std::max(amax, std::fabs(Bf16Value(values[i])));
+    }
+    const int byte = ScaleByte(amax, 448);
+    ASSERT_EQ(scales[first / group], byte) << "group at " << first;
+    for (std::size_t i = first; i < first + group; ++i) {
+      const auto scaled = static_cast<float>(std::ldexp(Bf16Value(values[i]), 127 - byte));
+      ASSERT_EQ(quantized[i], simt::float_to_e4m3(scaled)) << "element " << i;
+    }
+  }
+}
+
+}  // namespace sparkspan::kernels
