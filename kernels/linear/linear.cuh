@@ -89,27 +89,20 @@ linear(LinearArguments arguments) {
   const int input = tile_row * kTileRows / rows_per_group;  // the group whose input this tile reads
   const int lane = simt::lane_index();
 
-  const auto* weight = static_cast<const unsigned char*>(arguments.weight);
-  const auto* weight_scale = static_cast<const unsigned char*>(arguments.weight_scale);
+  const PreparedMatrix matrix{static_cast<const unsigned char*>(arguments.weight),
+                              static_cast<const unsigned char*>(arguments.weight_scale),
+                              groups};
   const auto* activation = static_cast<const unsigned char*>(arguments.activation);
-  constexpr std::int64_t kGroupBytes = kStepsPerGroup * 32 * LaneBytes(Format::kFormat);
   const auto source = [&](int group, int tile) {
-    const std::int64_t group_index = static_cast<std::int64_t>(tile_row) * groups + group;
-    const std::int64_t scale =
-        Format::kFormat == WeightFormat::kE2m1
-            ? group_index * 64
-            : static_cast<std::int64_t>(tile_row * kTileRows / 128) * groups + group;
+    GroupSource from = weight_source<Format>(matrix, tile_row, group);
     const int row = first_row + tile * kRowsPerTile + lane / 4;
-    const std::int64_t row_index = static_cast<std::int64_t>(row) * arguments.groups + input;
-    const bool live = row < arguments.rows;
-    return GroupSource{weight + group_index * kGroupBytes,
-                       weight_scale + scale,
-                       live ? activation + (row_index * arguments.k + group * kScaleColumns) *
-                                               Format::kRowElementBytes
-                            : nullptr,
-                       live && arguments.activation_scale != nullptr
-                           ? arguments.activation_scale + row_index * groups + group
-                           : nullptr};
+    if (row < arguments.rows) {
+      const std::int64_t row_index = static_cast<std::int64_t>(row) * arguments.groups + input;
+      from.row = activation +
+                 (row_index * arguments.k + group * kScaleColumns) * Format::kRowElementBytes;
+      from.row_scale = arguments.activation_scale + row_index * groups + group;
+    }
+    return from;
   };
 
   float sum[kTiles][4] = {};

@@ -22,6 +22,25 @@ struct GroupSource {
   const unsigned char* row_scale;
 };
 
+// A prepared weight as kernels pass it around.
+struct PreparedMatrix {
+  const unsigned char* weight;
+  const unsigned char* scale;
+  int groups;  // k / 128
+};
+
+// The weight half of a source: one group of one tile row.
+template <class Format>
+SIMT_DEVICE GroupSource weight_source(const PreparedMatrix& matrix, int tile_row, int group) {
+  constexpr std::int64_t kGroupBytes = kStepsPerGroup * 32 * LaneBytes(Format::kFormat);
+  const std::int64_t index = static_cast<std::int64_t>(tile_row) * matrix.groups + group;
+  const std::int64_t scale =
+      Format::kFormat == WeightFormat::kE2m1
+          ? index * 64
+          : static_cast<std::int64_t>(tile_row * kTileRows / 128) * matrix.groups + group;
+  return {matrix.weight + index * kGroupBytes, matrix.scale + scale, nullptr, nullptr};
+}
+
 struct E4m3Rows {
   Words<2> word[kStepsPerGroup];
   std::uint32_t scale;
