@@ -1,0 +1,60 @@
+#pragma once
+
+#include "kernels/attention/attention.h"
+#include "kernels/attention/latent.cuh"
+#include "kernels/simt/launch.h"
+#include "kernels/simt/simt.h"
+
+// What happens to queries and to new window entries before attention.
+namespace sparkspan::kernels {
+inline namespace SIMT_TARGET {
+
+// One block a head of a row.
+SIMT_KERNEL(kLatentThreads) query(QueryArguments arguments) {
+  auto& shared = simt::shared<LatentShared>();
+  const int row = simt::block_index() / arguments.heads;
+  std::uint16_t* q =
+      arguments.q + static_cast<std::int64_t>(simt::block_index()) * kHeadDim + latent_dimension();
+  Pair value = load_pair_bf16(q);
+  const float squares =
+      simt::block_sum(simt::fma(value.low, value.low, value.high * value.high), shared.partial);
+  const float scale =
+      simt::rsqrt(simt::divide(squares, static_cast<float>(kHeadDim)) + arguments.epsilon);
+  value = round_pair({value.low * scale, value.high * scale});
+  if (simt::warp_index() == kRopeWarp) {
+    const float* rope = arguments.rope + static_cast<std::int64_t>(row) * kRopeDim;
+    const int pair = simt::lane_index();
+    value = rotate(value, rope[pair], rope[kRopePairs + pair]);
+  }
+  simt::store_vector<1>(q, Words<1>{{simt::pack_bf16(value.low, value.high)}});
+}
+
+// One block a row.
+SIMT_KERNEL(kLatentThreads) entry_write(EntryWriteArguments arguments) {
+  auto& shared = simt::shared<LatentShared>();
+  const int row = simt::block_index();
+  const int slot = arguments.slots[row];
+  if (slot < 0) {
+    return;
+  }
+  const Pair x =
+      load_pair_bf16(arguments.x + static_cast<std::int64_t>(row) * kHeadDim + latent_dimension());
+  const Pair normalized = normalize_latent(x, arguments.gain, arguments.epsilon, shared.partial);
+  store_entry(normalized,
+              arguments.rope + static_cast<std::int64_t>(row) * kRopeDim,
+              arguments.pages,
+              slot);
+}
+
+inline int run_query(const QueryArguments& arguments, void* stream) {
+  const GridShape grid{.blocks = {arguments.rows * arguments.heads, 1, 1},
+                       .threads = kLatentThreads};
+  return simt::launch<LatentShared>(grid, stream, query, arguments);
+}
+inline int run_entry_write(const EntryWriteArguments& arguments, void* stream) {
+  const GridShape grid{.blocks = {arguments.rows, 1, 1}, .threads = kLatentThreads};
+  return simt::launch<LatentShared>(grid, stream, entry_write, arguments);
+}
+
+}  // namespace SIMT_TARGET
+}  // namespace sparkspan::kernels
