@@ -17,8 +17,6 @@ constexpr int kTileEntries = 32;
 // Eight elements of padding put the rows of a matrix load into different banks.
 constexpr int kLatentPitch = kHeadDim + 8;
 constexpr int kWeightPitch = kTileEntries + 8;
-constexpr int kChunksPerEntry = EntryBytes(EntryFormat::kE4m3) / 16;
-constexpr int kPlainChunks = kPlainDim / 16;
 constexpr int kColumnTiles = kHeadDim / kAttendWarps / 8;  // of the output, per warp
 constexpr int kHeadTiles = kHeadsPerBlock / 16;
 constexpr float kNoScore = -3.0e38F;
@@ -31,29 +29,19 @@ struct AttendShared {
   simt::SharedArray<float, kHeadsPerBlock> rescale;
 };
 
-// The i-th entry of a row's list.
-struct EntryPlace {
-  const std::uint8_t* data;  // null past the end of the list
-  const std::uint8_t* scales;
-  EntryFormat format;
-};
-
-SIMT_DEVICE EntryPlace find_entry(const AttentionArguments& arguments, int row, int i) {
+// The i-th entry of a row's list; null past its end.
+SIMT_DEVICE const std::uint8_t* find_entry(const AttentionArguments& arguments, int row, int i) {
   const int in_window = arguments.window_count[row];
   if (i < in_window) {
-    const int slot =
-        arguments.window_slots[static_cast<std::int64_t>(row) * arguments.window_max + i];
-    return {arguments.window.Data(slot), arguments.window.Scales(slot), arguments.window.format};
+    return arguments.window.Entry(
+        arguments.window_slots[static_cast<std::int64_t>(row) * arguments.window_max + i]);
   }
   i -= in_window;
   if (i < arguments.compressed_count[row]) {
-    const int slot =
-        arguments.compressed_slots[static_cast<std::int64_t>(row) * arguments.compressed_max + i];
-    return {arguments.compressed.Data(slot),
-            arguments.compressed.Scales(slot),
-            arguments.compressed.format};
+    return arguments.compressed.Entry(
+        arguments.compressed_slots[static_cast<std::int64_t>(row) * arguments.compressed_max + i]);
   }
-  return {nullptr, nullptr, EntryFormat::kBf16};
+  return nullptr;
 }
 
 // Four e4m3 bytes times a power of two, as two words of bf16: exact.
@@ -71,26 +59,25 @@ SIMT_DEVICE void load_entries(AttendShared& shared,
                               const AttentionArguments& arguments,
                               int row,
                               int first) {
-  constexpr int kChunks = kHeadDim / 8;  // of 8 elements, the finer of the two formats
+  constexpr int kChunks = kHeadDim / 8;
   for (int i : simt::block_stride(kTileEntries * kChunks)) {
-    const int entry = i / kChunks;
+    const int place = i / kChunks;
     const int dimension = i % kChunks * 8;
-    const EntryPlace place = find_entry(arguments, row, first + entry);
-    Words<4> words = {};
-    if (place.data != nullptr) {
-      if (place.format == EntryFormat::kBf16) {
-        words = simt::load_streaming<4>(place.data + dimension * 2);
-      } else if (dimension >= kPlainDim) {
-        words = simt::load_streaming<4>(place.data + kPlainDim + (dimension - kPlainDim) * 2);
-      } else {
-        const Words<2> bytes = simt::load_streaming<2>(place.data + dimension);
-        const float scale = simt::ue8m0_to_float(place.scales[dimension / kEntryGroup]);
-        const Words<2> low = widen_four(bytes.word[0], scale);
-        const Words<2> high = widen_four(bytes.word[1], scale);
-        words = {{low.word[0], low.word[1], high.word[0], high.word[1]}};
-      }
+    const std::uint8_t* entry = find_entry(arguments, row, first + place);
+    Words<2> low = {};
+    Words<2> high = {};
+    if (entry != nullptr && dimension < kPlainDim) {
+      const Words<2> codes = simt::load_streaming<2>(entry + dimension);
+      const float scale = simt::ue8m0_to_float(entry[kEntryScales + dimension / kEntryGroup]);
+      low = widen_four(codes.word[0], scale);
+      high = widen_four(codes.word[1], scale);
+    } else if (entry != nullptr) {
+      const std::uint8_t* rope = entry + kEntryRope + (dimension - kPlainDim) * 2;
+      low = simt::load_streaming<2>(rope);
+      high = simt::load_streaming<2>(rope + 8);
     }
-    simt::store_shared<4>(shared.kv.from(entry, dimension), words);
+    simt::store_shared<4>(shared.kv.from(place, dimension),
+                          Words<4>{{low.word[0], low.word[1], high.word[0], high.word[1]}});
   }
 }
 

@@ -15,7 +15,7 @@ struct QueryArguments {
   int heads;
 };
 
-// kv = bf16(rms_norm(x) gain), rotated, quantised and stored in the pages of its format.
+// kv = bf16(rms_norm(x) gain), rotated, quantised and stored.
 struct EntryWriteArguments {
   const std::uint16_t* x;     // bf16 [rows, 512]
   const std::uint16_t* gain;  // bf16 [512]

@@ -14,34 +14,22 @@ constexpr int kRopeDim = 64;
 constexpr int kPlainDim = kHeadDim - kRopeDim;
 constexpr int kEntryGroup = 64;  // plain dimensions that share a scale
 
-enum class EntryFormat : std::uint8_t {
-  // 448 e4m3 then 64 bf16, 576 bytes; 8 bytes of scales (7 UE8M0 and a zero) after the page's data.
-  kE4m3,
-  // 512 bf16, 1024 bytes.
-  kBf16,
-};
+// An entry's bytes, as kernels/cache_layout.h has them: 448 e4m3 codes, 7 UE8M0 scales, one zero,
+// 64 bf16. Eight-byte aligned.
+constexpr int kEntryScales = kPlainDim;
+constexpr int kEntryRope = kPlainDim + 8;
+constexpr int kEntryBytes = kEntryRope + kRopeDim * 2;
 
-SIMT_HOST_DEVICE constexpr int EntryBytes(EntryFormat format) {
-  return format == EntryFormat::kE4m3 ? 576 : 1024;
-}
-constexpr int kEntryScaleBytes = 8;
-
-// Entry s lies in page s / entries_per_page. A page holds the data of its entries, then their
-// scales. Page starts are 16-byte aligned.
+// Entry s is the (s mod entries_per_page)-th of page s / entries_per_page: a page is a KV block, or
+// the one ring of a sequence's window.
 struct EntryPages {
-  std::uint8_t* base;
-  std::int64_t page_stride;  // bytes
+  std::uint8_t* base;        // the layer's entries in the first page; 8-byte aligned
+  std::int64_t page_stride;  // bytes, a multiple of 8
   int entries_per_page;
-  EntryFormat format;
 
-  SIMT_HOST_DEVICE std::uint8_t* Data(int slot) const {
+  SIMT_HOST_DEVICE std::uint8_t* Entry(int slot) const {
     return base + slot / entries_per_page * page_stride +
-           static_cast<std::int64_t>(slot % entries_per_page) * EntryBytes(format);
-  }
-  SIMT_HOST_DEVICE std::uint8_t* Scales(int slot) const {
-    return base + slot / entries_per_page * page_stride +
-           static_cast<std::int64_t>(entries_per_page) * EntryBytes(format) +
-           slot % entries_per_page * kEntryScaleBytes;
+           static_cast<std::int64_t>(slot % entries_per_page) * kEntryBytes;
   }
 };
 

@@ -50,7 +50,7 @@ SIMT_DEVICE Pair normalize_latent(const Pair& x,
   return round_pair({x.low * scale * weight.low, x.high * scale * weight.high});
 }
 
-// Rotates the last 64 dimensions and stores the latent in the format of its pages.
+// Rotates the last 64 dimensions and stores the latent.
 SIMT_DEVICE void store_entry(const Pair& normalized,
                              const float* rope,
                              const EntryPages& pages,
@@ -62,30 +62,24 @@ SIMT_DEVICE void store_entry(const Pair& normalized,
   if (roped) {
     value = round_pair(rotate(value, rope[lane], rope[kRopePairs + lane]));
   }
-  std::uint8_t* data = pages.Data(slot);
-  if (pages.format == EntryFormat::kBf16) {
-    simt::store_vector<1>(data + latent_dimension() * 2,
-                          Words<1>{{simt::pack_bf16(value.low, value.high)}});
-    return;
-  }
+  std::uint8_t* entry = pages.Entry(slot);
   const float amax = simt::warp_max(
-      simt::maximum(simt::kActivationAmaxMin,
+      simt::maximum(numerics::kE4m3AmaxMin,
                     simt::maximum(simt::absolute(value.low), simt::absolute(value.high))));
-  std::uint8_t* scales = pages.Scales(slot);
   if (roped) {
-    simt::store_vector<1>(data + kPlainDim + lane * 4,
+    simt::store_vector<1>(entry + kEntryRope + lane * 4,
                           Words<1>{{simt::pack_bf16(value.low, value.high)}});
     if (lane == 0) {
-      scales[kRopeWarp] = 0;
+      entry[kEntryScales + kRopeWarp] = 0;
     }
     return;
   }
-  const std::uint32_t exponent = simt::ue8m0_scale(amax, simt::kInverseE4m3Max);
+  const std::uint32_t exponent = simt::e4m3_scale(amax);
   const float inverse = simt::ue8m0_inverse(exponent);
-  data[latent_dimension()] = simt::float_to_e4m3(value.low * inverse);
-  data[latent_dimension() + 1] = simt::float_to_e4m3(value.high * inverse);
+  entry[latent_dimension()] = simt::float_to_e4m3(value.low * inverse);
+  entry[latent_dimension() + 1] = simt::float_to_e4m3(value.high * inverse);
   if (lane == 0) {
-    scales[warp] = static_cast<std::uint8_t>(exponent);
+    entry[kEntryScales + warp] = static_cast<std::uint8_t>(exponent);
   }
 }
 

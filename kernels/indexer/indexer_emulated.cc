@@ -1,9 +1,10 @@
+#include "kernels/indexer/index_score.cuh"
 #include "kernels/indexer/top_k.cuh"
 
 namespace sparkspan::kernels {
 
-void EmulateTopK(const TopKArguments& arguments) {
-  run_top_k(arguments, nullptr);
-}
+void EmulateIndexQuery(const IndexQueryArguments& arguments) { run_index_query(arguments, nullptr); }
+void EmulateIndexScore(const IndexScoreArguments& arguments) { run_index_score(arguments, nullptr); }
+void EmulateTopK(const TopKArguments& arguments) { run_top_k(arguments, nullptr); }
 
 }  // namespace sparkspan::kernels

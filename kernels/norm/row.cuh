@@ -36,13 +36,13 @@ SIMT_DEVICE void store_four_bf16(std::uint16_t* to, const Four& four) {
 
 // Quantises the warp's group of 128, four values a lane, all lanes together.
 SIMT_DEVICE void quantize_group(const Four& four, std::uint8_t* quantized, std::uint8_t* scale) {
-  float amax = simt::kActivationAmaxMin;
+  float amax = numerics::kE4m3AmaxMin;
   SIMT_UNROLL
   for (int i = 0; i < 4; ++i) {
     amax = simt::maximum(amax, simt::absolute(four.value[i]));
   }
   amax = simt::warp_max(amax);
-  const std::uint32_t exponent = simt::ue8m0_scale(amax, simt::kInverseE4m3Max);
+  const std::uint32_t exponent = simt::e4m3_scale(amax);
   const float inverse = simt::ue8m0_inverse(exponent);
   std::uint32_t packed = 0;
   SIMT_UNROLL

@@ -104,7 +104,7 @@ __device__ __forceinline__ float power_of_two(std::uint32_t biased_sum) {
   return __fmul_rn(fa, fb);
 }
 
-template <class TypeA>
+template <class TypeA, class TypeB>
 __device__ __forceinline__ void mma_scaled_by_f16(float (&c)[4],
                                                   const Words<4>& a,
                                                   const Words<2>& b,
@@ -120,8 +120,8 @@ __device__ __forceinline__ void mma_scaled_by_f16(float (&c)[4],
                                  widen(lower & 0xFFFFU, TypeA{}),
                                  widen(upper >> 16, TypeA{}),
                                  widen(lower >> 16, TypeA{})};
-    const std::uint32_t fb[2] = {widen(b.word[half] & 0xFFFFU, E4m3Operand{}),
-                                 widen(b.word[half] >> 16, E4m3Operand{})};
+    const std::uint32_t fb[2] = {widen(b.word[half] & 0xFFFFU, TypeB{}),
+                                 widen(b.word[half] >> 16, TypeB{})};
     mma_f16_m16n8k16(sum, fa, fb);
   }
 #pragma unroll
@@ -158,7 +158,7 @@ __device__ __forceinline__ void mma_scaled_m16n8k32(float (&c)[4],
         "r"(scale_a),
         "r"(scale_b));
 #else
-  internal::mma_scaled_by_f16<E4m3Operand>(c, a, b, scale_a, scale_b);
+  internal::mma_scaled_by_f16<E4m3Operand, E4m3Operand>(c, a, b, scale_a, scale_b);
 #endif
 }
 __device__ __forceinline__ void mma_scaled_m16n8k32(float (&c)[4],
@@ -182,7 +182,32 @@ __device__ __forceinline__ void mma_scaled_m16n8k32(float (&c)[4],
         "r"(scale_a),
         "r"(scale_b));
 #else
-  internal::mma_scaled_by_f16<E2m1Operand>(c, a, b, scale_a, scale_b);
+  internal::mma_scaled_by_f16<E2m1Operand, E4m3Operand>(c, a, b, scale_a, scale_b);
+#endif
+}
+
+// The same with both operands e2m1 in containers.
+__device__ __forceinline__ void mma_scaled_e2m1_m16n8k32(float (&c)[4],
+                                                         const Words<4>& a,
+                                                         const Words<2>& b,
+                                                         std::uint32_t scale_a,
+                                                         std::uint32_t scale_b) {
+#if defined(SIMT_HAS_BLOCK_SCALED_MMA)
+  asm("mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale.scale_vec::1X"
+      ".f32.e2m1.e2m1.f32.ue8m0 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3}, "
+      "{%10}, {0, 0}, {%11}, {0, 0};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a.word[0]),
+        "r"(a.word[1]),
+        "r"(a.word[2]),
+        "r"(a.word[3]),
+        "r"(b.word[0]),
+        "r"(b.word[1]),
+        "r"(scale_a),
+        "r"(scale_b));
+#else
+  internal::mma_scaled_by_f16<E2m1Operand, E2m1Operand>(c, a, b, scale_a, scale_b);
 #endif
 }
 

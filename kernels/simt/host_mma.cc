@@ -1,9 +1,9 @@
 #include "kernels/simt/host_mma.h"
 
 #include <array>
-#include <bit>
 #include <cmath>
-#include <limits>
+
+#include "kernels/numerics/formats.h"
 
 namespace sparkspan::kernels {
 inline namespace emulated {
@@ -13,33 +13,13 @@ namespace {
 constexpr int kLanes = 32;
 
 float Bf16ToFloat(std::uint32_t bits) {
-  return std::bit_cast<float>(bits << 16);
+  return numerics::FloatOfBf16(static_cast<std::uint16_t>(bits));
 }
-
 float E4m3ToFloat(std::uint32_t bits) {
-  const int exponent = static_cast<int>(bits >> 3 & 15);
-  const int mantissa = static_cast<int>(bits & 7);
-  if ((bits & 0x7F) == 0x7F) {
-    return std::numeric_limits<float>::quiet_NaN();
-  }
-  const float magnitude = exponent == 0
-                              ? std::ldexp(static_cast<float>(mantissa), -9)
-                              : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
-  return (bits & 0x80) != 0 ? -magnitude : magnitude;
+  return numerics::FloatOfE4m3(static_cast<std::uint8_t>(bits));
 }
-
 // The code lies in bits 5 to 2 of its byte.
-float E2m1ContainerToFloat(std::uint32_t byte) {
-  constexpr std::array<float, 8> kMagnitudes = {0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
-  const float magnitude = kMagnitudes[byte >> 2 & 7];
-  return (byte & 0x20) != 0 ? -magnitude : magnitude;
-}
-
-// 0xFF stands for NaN.
-float Ue8m0ToFloat(std::uint32_t byte) {
-  return byte == 0xFF ? std::numeric_limits<float>::quiet_NaN()
-                      : std::ldexp(1.0F, static_cast<int>(byte) - 127);
-}
+float E2m1ContainerToFloat(std::uint32_t byte) { return numerics::FloatOfE2m1(byte >> 2 & 15U); }
 
 std::uint32_t Element(const std::uint32_t* words, int i, int bits) {
   const int per_word = 32 / bits;
@@ -70,11 +50,11 @@ void Multiply(void* const* arguments, bool scaled, ToA to_a, ToB to_b) {
   if (scaled) {
     for (int row = 0; row < 16; ++row) {
       row_scale[static_cast<std::size_t>(row)] =
-          Ue8m0ToFloat(argument(ScaleLaneOfRow(row))->scale_a & 0xFF);
+          numerics::FloatOfUe8m0(argument(ScaleLaneOfRow(row))->scale_a & 0xFF);
     }
     for (int column = 0; column < 8; ++column) {
       column_scale[static_cast<std::size_t>(column)] =
-          Ue8m0ToFloat(argument(ScaleLaneOfColumn(column))->scale_b & 0xFF);
+          numerics::FloatOfUe8m0(argument(ScaleLaneOfColumn(column))->scale_b & 0xFF);
     }
   }
   for (int lane = 0; lane < kLanes; ++lane) {
@@ -105,6 +85,11 @@ void CombineScaledE4m3(void* const* arguments) {
 }
 void CombineScaledE2m1(void* const* arguments) {
   Multiply<A16x32Bits8, B32x8Bits8, 32, 8>(arguments, true, E2m1ContainerToFloat, E4m3ToFloat);
+}
+
+void CombineScaledBothE2m1(void* const* arguments) {
+  Multiply<A16x32Bits8, B32x8Bits8, 32, 8>(
+      arguments, true, E2m1ContainerToFloat, E2m1ContainerToFloat);
 }
 
 void CombineMatrix(void* const* arguments) {

@@ -33,6 +33,7 @@ void CombineBf16(void* const* arguments);
 void CombineE4m3(void* const* arguments);
 void CombineScaledE4m3(void* const* arguments);
 void CombineScaledE2m1(void* const* arguments);
+void CombineScaledBothE2m1(void* const* arguments);
 
 struct MatrixArgument {
   const void* row;
@@ -95,6 +96,17 @@ inline void mma_scaled_m16n8k32(float (&c)[4],
                                 Where where = Where::current()) {
   internal::MmaArgument mine{a.word, b.word, c, scale_a, scale_b};
   emulator::WarpCollective("mma", false, &mine, internal::CombineScaledE2m1, where);
+}
+
+// Both operands e2m1 in containers.
+inline void mma_scaled_e2m1_m16n8k32(float (&c)[4],
+                                     const Words<4>& a,
+                                     const Words<2>& b,
+                                     std::uint32_t scale_a,
+                                     std::uint32_t scale_b,
+                                     Where where = Where::current()) {
+  internal::MmaArgument mine{a.word, b.word, c, scale_a, scale_b};
+  emulator::WarpCollective("mma", false, &mine, internal::CombineScaledBothE2m1, where);
 }
 
 inline Words<2> unpack_e2m1(std::uint32_t packed) {

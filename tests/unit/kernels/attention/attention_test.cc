@@ -43,75 +43,71 @@ struct Pool {
   EntryPages pages{};
   std::vector<std::uint8_t> bytes;
 
-  Pool(EntryFormat format, int entries_per_page, int page_count) {
-    const int data = EntryBytes(format);
-    const std::int64_t stride = (entries_per_page * (data + kEntryScaleBytes) + 15) / 16 * 16 + 32;
+  Pool(int entries_per_page, int page_count) {
+    const std::int64_t stride = entries_per_page * kEntryBytes + 40;
     bytes.resize(At(page_count) * static_cast<std::size_t>(stride));
-    pages = {bytes.data(), stride, entries_per_page, format};
+    pages = {bytes.data(), stride, entries_per_page};
   }
   std::vector<double> Read(int slot) const {
     std::vector<double> values;
-    const std::uint8_t* data = pages.Data(slot);
-    for (int i = 0; i < kHeadDim; ++i) {
-      if (pages.format == EntryFormat::kE4m3 && i < kPlainDim) {
-        values.push_back(static_cast<double>(simt::e4m3_to_float(data[i])) *
-                         simt::ue8m0_to_float(pages.Scales(slot)[i / kEntryGroup]));
-        continue;
-      }
+    const std::uint8_t* entry = pages.Entry(slot);
+    for (int i = 0; i < kPlainDim; ++i) {
+      values.push_back(static_cast<double>(simt::e4m3_to_float(entry[i])) *
+                       simt::ue8m0_to_float(entry[kEntryScales + i / kEntryGroup]));
+    }
+    for (int i = 0; i < kRopeDim; ++i) {
       std::uint16_t bits = 0;
-      const int at = pages.format == EntryFormat::kE4m3 ? kPlainDim + (i - kPlainDim) * 2 : i * 2;
-      std::memcpy(&bits, data + at, 2);
+      std::memcpy(&bits, entry + kEntryRope + i * 2, 2);
       values.push_back(Bf16Value(bits));
     }
     return values;
   }
 };
 
-TEST(EntryWrite, StoresTheNormalisedRotatedLatentInEachFormat) {
+TEST(EntryWrite, StoresTheNormalisedRotatedLatent) {
   constexpr int kRows = 3;
   const auto x = RandomBf16(kRows * kHeadDim, 51, 3);
   const auto gain = RandomBf16(kHeadDim, 52);
   const auto rope = DrawRope(kRows);
   const std::vector<std::int32_t> slots = {4, -1, 0};
-  for (const EntryFormat format : {EntryFormat::kE4m3, EntryFormat::kBf16}) {
-    Pool pool(format, 3, 2);
-    InFiveOrders<std::uint8_t>([&] {
-      std::fill(pool.bytes.begin(), pool.bytes.end(), std::uint8_t{0x5A});
-      EmulateEntryWrite(
-          {x.data(), gain.data(), rope.data(), 1e-6F, kRows, pool.pages, slots.data()});
-      return pool.bytes;
-    });
-    for (const int row : {0, 2}) {
-      std::vector<double> expected(kHeadDim);
-      double squares = 0;
-      for (int i = 0; i < kHeadDim; ++i) {
-        squares += std::pow(Bf16Value(x[At(row * kHeadDim + i)]), 2);
-      }
-      for (int i = 0; i < kHeadDim; ++i) {
-        const double y = Bf16Value(x[At(row * kHeadDim + i)]) * Bf16Value(gain[At(i)]) /
-                         std::sqrt(squares / kHeadDim + 1e-6);
-        expected[At(i)] = Bf16Value(simt::float_to_bf16(static_cast<float>(y)));
-      }
-      Rotate(expected.data(), rope.data() + row * kRopeDim, 1);
-      const std::vector<double> stored = pool.Read(slots[At(row)]);
-      for (int i = 0; i < kHeadDim; ++i) {
-        double bound = std::max(std::fabs(expected[At(i)]) * 0x1p-8, 1e-6);
-        if (format == EntryFormat::kE4m3 && i < kPlainDim) {
-          double amax = 1e-4;
-          for (int g = i / 64 * 64; g < i / 64 * 64 + 64; ++g) {
-            amax = std::max(amax, std::fabs(expected[At(g)]));
-          }
-          const int byte = ScaleByte(amax, 448);
-          ASSERT_EQ(pool.pages.Scales(slots[At(row)])[i / 64], byte);
-          // Half a code: 2^-4 of the value, or half the smallest step.
-          bound = std::max(std::fabs(expected[At(i)]) / 16, std::ldexp(1.0, byte - 127 - 10));
-        }
-        ASSERT_NEAR(stored[At(i)], expected[At(i)], bound) << row << " " << i;
-      }
+  Pool pool(3, 2);
+  InFiveOrders<std::uint8_t>([&] {
+    std::fill(pool.bytes.begin(), pool.bytes.end(), std::uint8_t{0x5A});
+    EmulateEntryWrite({x.data(), gain.data(), rope.data(), 1e-6F, kRows, pool.pages, slots.data()});
+    return pool.bytes;
+  });
+  for (const int row : {0, 2}) {
+    std::vector<double> expected(kHeadDim);
+    double squares = 0;
+    for (int i = 0; i < kHeadDim; ++i) {
+      squares += std::pow(Bf16Value(x[At(row * kHeadDim + i)]), 2);
     }
-    EXPECT_EQ(pool.pages.Data(1)[0], 0x5A);  // the row without a slot, and all others
-    EXPECT_EQ(pool.pages.Data(3)[0], 0x5A);
+    for (int i = 0; i < kHeadDim; ++i) {
+      const double y = Bf16Value(x[At(row * kHeadDim + i)]) * Bf16Value(gain[At(i)]) /
+                       std::sqrt(squares / kHeadDim + 1e-6);
+      expected[At(i)] = Bf16Value(simt::float_to_bf16(static_cast<float>(y)));
+    }
+    Rotate(expected.data(), rope.data() + row * kRopeDim, 1);
+    const std::uint8_t* entry = pool.pages.Entry(slots[At(row)]);
+    EXPECT_EQ(entry[kEntryScales + 7], 0);
+    const std::vector<double> stored = pool.Read(slots[At(row)]);
+    for (int i = 0; i < kHeadDim; ++i) {
+      double bound = std::max(std::fabs(expected[At(i)]) * 0x1p-8, 1e-6);
+      if (i < kPlainDim) {
+        double amax = 1e-4;
+        for (int g = i / 64 * 64; g < i / 64 * 64 + 64; ++g) {
+          amax = std::max(amax, std::fabs(expected[At(g)]));
+        }
+        const int byte = ScaleByte(amax, 448);
+        ASSERT_EQ(entry[kEntryScales + i / 64], byte);
+        // Half a code: 2^-4 of the value, or half the smallest step.
+        bound = std::max(std::fabs(expected[At(i)]) / 16, std::ldexp(1.0, byte - 127 - 10));
+      }
+      ASSERT_NEAR(stored[At(i)], expected[At(i)], bound) << row << " " << i;
+    }
   }
+  EXPECT_EQ(pool.pages.Entry(1)[0], 0x5A);  // the row without a slot, and all others
+  EXPECT_EQ(pool.pages.Entry(3)[0], 0x5A);
 }
 
 TEST(Query, NormalisesEachHeadAndRotates) {
@@ -151,7 +147,6 @@ TEST(Query, NormalisesEachHeadAndRotates) {
 }
 
 struct Case {
-  EntryFormat format;
   int heads;
   std::vector<std::pair<int, int>> counts;  // per row: window, compressed
 };
@@ -185,8 +180,8 @@ TEST_P(Attention, IsTheFormulaOverTheStoredBytes) {
   const Case& c = GetParam();
   const int rows = static_cast<int>(c.counts.size());
   constexpr int kSlots = 12;
-  Pool window(c.format, 5, 3);
-  Pool compressed(c.format, 2, 6);
+  Pool window(12, 1);
+  Pool compressed(2, 6);
   const auto fill = [&](Pool& pool, unsigned seed) {
     const auto x = RandomBf16(kSlots * kHeadDim, seed);
     const std::vector<std::uint16_t> gain(kHeadDim, simt::float_to_bf16(1));
@@ -277,10 +272,10 @@ TEST_P(Attention, IsTheFormulaOverTheStoredBytes) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes,
                          Attention,
-                         testing::Values(Case{EntryFormat::kE4m3, 2, {{1, 0}, {7, 0}}},
-                                         Case{EntryFormat::kE4m3, 5, {{40, 0}, {33, 50}}},
-                                         Case{EntryFormat::kE4m3, 33, {{9, 3}}},
-                                         Case{EntryFormat::kBf16, 3, {{0, 2}, {30, 40}}}));
+                         testing::Values(Case{2, {{1, 0}, {7, 0}}},
+                                         Case{5, {{40, 0}, {33, 50}}},
+                                         Case{33, {{9, 3}}},
+                                         Case{3, {{0, 2}, {30, 40}}}));
 
 }  // namespace
 }  // namespace sparkspan::kernels

@@ -108,7 +108,7 @@ TEST(Convert, ScalesAreTheSmallestPowersThatHoldTheMaximum) {
   // Every bf16 amax from the floor up.
   for (std::uint32_t high = 0x38D2; high < 0x4780; ++high) {
     const auto amax = std::bit_cast<float>(high << 16);
-    const std::uint32_t byte = simt::ue8m0_scale(amax, simt::kInverseE4m3Max);
+    const std::uint32_t byte = simt::e4m3_scale(amax);
     EXPECT_LE(amax, 448.0 * std::ldexp(1.0, static_cast<int>(byte) - 127));
     EXPECT_GT(amax, 448.0 * std::ldexp(1.0, static_cast<int>(byte) - 128));
   }

@@ -124,7 +124,7 @@ TEST(Mma, Bf16ThroughLoadMatrix) {
   }
 }
 
-enum class Kind { kE4m3, kScaledE4m3, kScaledE2m1 };
+enum class Kind { kE4m3, kScaledE4m3, kScaledE2m1, kScaledBothE2m1 };
 
 // a: [16][32] bytes (containers for e2m1), b: [8][32] bytes, scales per row and column.
 void multiply_bytes(float* c,
@@ -152,6 +152,8 @@ void multiply_bytes(float* c,
     simt::mma_e4m3_m16n8k32(sum, left, right);
   } else if (kind == Kind::kScaledE4m3) {
     simt::mma_scaled_m16n8k32(sum, left, right, sa, sb, simt::E4m3Operand{});
+  } else if (kind == Kind::kScaledBothE2m1) {
+    simt::mma_scaled_e2m1_m16n8k32(sum, left, right, sa, sb);
   } else {
     simt::mma_scaled_m16n8k32(sum, left, right, sa, sb, simt::E2m1Operand{});
   }
@@ -166,57 +168,59 @@ float E4m3(std::uint8_t byte) {
   return (byte & 0x80) != 0 ? -magnitude : magnitude;
 }
 
-TEST(Mma, EightBitProductsAndScales) {
+float E2m1Container(std::uint8_t byte) {
+  constexpr float kMagnitudes[8] = {0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
+  const float magnitude = kMagnitudes[byte >> 2 & 7];
+  return (byte & 0x20) != 0 ? -magnitude : magnitude;
+}
+
+class EightBit : public testing::TestWithParam<Kind> {};
+
+TEST_P(EightBit, ProductsAndScales) {
+  const Kind kind = GetParam();
+  const bool a_is_e2m1 = kind == Kind::kScaledE2m1 || kind == Kind::kScaledBothE2m1;
+  const bool b_is_e2m1 = kind == Kind::kScaledBothE2m1;
   std::mt19937 random(6);
   std::vector<std::uint8_t> a(16 * 32);
-  std::vector<std::uint8_t> codes(16 * 32);
   std::vector<std::uint8_t> b(8 * 32);
   std::vector<std::uint8_t> sa(16);
   std::vector<std::uint8_t> sb(8);
   // Exponents within one binade of each other keep every sum exact.
-  const auto draw = [&] {
-    return static_cast<std::uint8_t>(((random() % 2) << 7) | ((6 + random() % 2) << 3) |
-                                     (random() % 8));
+  const auto draw = [&](bool e2m1) {
+    return e2m1 ? static_cast<std::uint8_t>((random() % 16) << 2)
+                : static_cast<std::uint8_t>(((random() % 2) << 7) | ((6 + random() % 2) << 3) |
+                                            (random() % 8));
   };
-  std::generate(b.begin(), b.end(), draw);
-  std::generate(
-      sa.begin(), sa.end(), [&] { return static_cast<std::uint8_t>(120 + random() % 9); });
-  std::generate(
-      sb.begin(), sb.end(), [&] { return static_cast<std::uint8_t>(120 + random() % 9); });
-  constexpr float kMagnitudes[8] = {0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
-  for (const Kind kind : {Kind::kE4m3, Kind::kScaledE4m3, Kind::kScaledE2m1}) {
-    for (std::size_t i = 0; i < a.size(); ++i) {
-      codes[i] = static_cast<std::uint8_t>(random() % 16);
-      a[i] = kind == Kind::kScaledE2m1 ? static_cast<std::uint8_t>(codes[i] << 2) : draw();
-    }
-    const auto c = InFiveOrders<float>([&] {
-      std::vector<float> result(128);
-      simt::launch<simt::NoShared>(GridShape{},
-                                   multiply_bytes,
-                                   result.data(),
-                                   a.data(),
-                                   b.data(),
-                                   sa.data(),
-                                   sb.data(),
-                                   kind);
-      return result;
-    });
-    for (std::size_t row = 0; row < 16; ++row) {
-      for (std::size_t column = 0; column < 8; ++column) {
-        float sum = 0;
-        for (std::size_t k = 0; k < 32; ++k) {
-          const std::uint8_t code = codes[row * 32 + k];
-          const float left = kind == Kind::kScaledE2m1
-                                 ? kMagnitudes[code & 7] * (code < 8 ? 1.0F : -1.0F)
-                                 : E4m3(a[row * 32 + k]);
-          sum += left * E4m3(b[column * 32 + k]);
-        }
-        const int exponent = kind == Kind::kE4m3 ? 0 : sa[row] + sb[column] - 254;
-        EXPECT_EQ(c[row * 8 + column], 1.0F + std::ldexp(sum, exponent));
+  const auto draw_scale = [&] { return static_cast<std::uint8_t>(120 + random() % 9); };
+  std::generate(a.begin(), a.end(), [&] { return draw(a_is_e2m1); });
+  std::generate(b.begin(), b.end(), [&] { return draw(b_is_e2m1); });
+  std::generate(sa.begin(), sa.end(), draw_scale);
+  std::generate(sb.begin(), sb.end(), draw_scale);
+  const auto c = InFiveOrders<float>([&] {
+    std::vector<float> result(128);
+    simt::launch<simt::NoShared>(
+        GridShape{}, multiply_bytes, result.data(), a.data(), b.data(), sa.data(), sb.data(), kind);
+    return result;
+  });
+  for (std::size_t row = 0; row < 16; ++row) {
+    for (std::size_t column = 0; column < 8; ++column) {
+      float sum = 0;
+      for (std::size_t k = 0; k < 32; ++k) {
+        const std::uint8_t left = a[row * 32 + k];
+        const std::uint8_t right = b[column * 32 + k];
+        sum += (a_is_e2m1 ? E2m1Container(left) : E4m3(left)) *
+               (b_is_e2m1 ? E2m1Container(right) : E4m3(right));
       }
+      const int exponent = kind == Kind::kE4m3 ? 0 : sa[row] + sb[column] - 254;
+      EXPECT_EQ(c[row * 8 + column], 1.0F + std::ldexp(sum, exponent));
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Mma,
+    EightBit,
+    testing::Values(Kind::kE4m3, Kind::kScaledE4m3, Kind::kScaledE2m1, Kind::kScaledBothE2m1));
 
 TEST(Mma, PackedNibblesUnpackToContainers) {
   const Words<2> words = simt::unpack_e2m1(0xFEDCBA98U);

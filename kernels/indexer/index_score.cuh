@@ -1,0 +1,160 @@
+#pragma once
+
+#include "kernels/indexer/index_score.h"
+#include "kernels/indexer/index_vector.cuh"
+#include "kernels/simt/launch.h"
+#include "kernels/simt/simt.h"
+
+// Scores as a tensor-core product of stored bytes: heads are the 16-row operand, keys the columns,
+// both e2m1 with their UE8M0 scales applied by the instruction; relu, head weights and the sum over
+// heads happen in registers, so no per-head score is ever stored.
+namespace sparkspan::kernels {
+inline namespace SIMT_TARGET {
+
+constexpr int kIndexWarps = 8;
+constexpr int kIndexThreads = kIndexWarps * 32;
+constexpr int kKeysPerWarpTile = 8;
+constexpr int kTilesPerWarp = 8;
+constexpr int kKeysPerBlock = kIndexWarps * kKeysPerWarpTile * kTilesPerWarp;
+constexpr int kIndexHeadTiles = kIndexHeadsMax / 16;
+constexpr int kIndexSteps = kIndexDim / 32;
+
+// One warp a head of a row.
+SIMT_KERNEL(kIndexThreads) index_query(IndexQueryArguments arguments) {
+  const int vector = simt::block_index() * kIndexWarps + simt::warp_index();
+  if (vector >= arguments.rows * arguments.heads) {
+    return;
+  }
+  const Words<2> words = simt::load_vector<2>(
+      arguments.q + static_cast<std::int64_t>(vector) * kIndexDim + simt::lane_index() * 4);
+  IndexVector x = {{simt::low_bf16(words.word[0]),
+                    simt::high_bf16(words.word[0]),
+                    simt::low_bf16(words.word[1]),
+                    simt::high_bf16(words.word[1])}};
+  rotate_index_vector(x, arguments.rope + static_cast<std::int64_t>(vector / arguments.heads) * 64);
+  hadamard(x);
+  store_index_vector(x,
+                     arguments.codes + static_cast<std::int64_t>(vector) * kIndexCodeBytes,
+                     arguments.scales + static_cast<std::int64_t>(vector) * kIndexScaleBytes);
+}
+
+// A row's query heads in registers. The lane's word of a head's 32 dimensions is word
+// lane % 4 of their 16 bytes: any order of k serves that both operands share.
+struct IndexHeads {
+  Words<4> code[kIndexHeadTiles][kIndexSteps];
+  std::uint32_t scales[kIndexHeadTiles];  // a byte a step, of the row this lane speaks for
+  float weight[kIndexHeadTiles][2];
+};
+
+SIMT_DEVICE IndexHeads load_index_heads(const IndexScoreArguments& arguments, int row) {
+  const int lane = simt::lane_index();
+  const std::int64_t first = static_cast<std::int64_t>(row) * arguments.heads;
+  IndexHeads heads = {};
+  SIMT_UNROLL
+  for (int tile = 0; tile < kIndexHeadTiles; ++tile) {
+    SIMT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int head = tile * 16 + half * 8 + lane / 4;
+      if (head >= arguments.heads) {
+        continue;
+      }
+      heads.weight[tile][half] = arguments.weights[first + head];
+      SIMT_UNROLL
+      for (int step = 0; step < kIndexSteps; ++step) {
+        const Words<1> packed = simt::load_vector<1>(
+            arguments.codes + (first + head) * kIndexCodeBytes + step * 16 + lane % 4 * 4);
+        const Words<2> unpacked = simt::unpack_e2m1(packed.word[0]);
+        heads.code[tile][step].word[half] = unpacked.word[0];
+        heads.code[tile][step].word[half + 2] = unpacked.word[1];
+      }
+    }
+    const int scale_head = tile * 16 + lane / 4 + 8 * (lane % 2);
+    heads.scales[tile] =
+        scale_head < arguments.heads
+            ? simt::load_vector<1>(arguments.scales + (first + scale_head) * kIndexScaleBytes)
+                  .word[0]
+            : 0x7F7F7F7FU;
+  }
+  return heads;
+}
+
+// Grid: stretches of keys, rows.
+SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
+  const int row = simt::block_index_y();
+  const int visible = arguments.visible[row];
+  const int begin =
+      simt::block_index() * kKeysPerBlock + simt::warp_index() * kKeysPerWarpTile * kTilesPerWarp;
+  if (begin >= visible) {
+    return;
+  }
+  const IndexHeads heads = load_index_heads(arguments, row);
+  const int lane = simt::lane_index();
+  const int keys_per_page = arguments.pages.keys_per_page;
+  const std::int32_t* table =
+      arguments.page_table + static_cast<std::int64_t>(row) * arguments.pages_max;
+  for (int first = begin; first < begin + kKeysPerWarpTile * kTilesPerWarp && first < visible;
+       first += kKeysPerWarpTile) {
+    // A page holds a multiple of eight keys, so a tile lies in one.
+    const std::uint8_t* key =
+        arguments.pages.base + table[first / keys_per_page] * arguments.pages.page_stride +
+        static_cast<std::int64_t>(first % keys_per_page + lane / 4) * kIndexKeyBytes;
+    const std::uint32_t key_scales = simt::load_vector<1>(key + kIndexCodeBytes).word[0];
+    float sum[kIndexHeadTiles][4] = {};
+    SIMT_UNROLL
+    for (int step = 0; step < kIndexSteps; ++step) {
+      const Words<1> packed = simt::load_streaming<1>(key + step * 16 + lane % 4 * 4);
+      const Words<2> codes = simt::unpack_e2m1(packed.word[0]);
+      SIMT_UNROLL
+      for (int tile = 0; tile < kIndexHeadTiles; ++tile) {
+        simt::mma_scaled_e2m1_m16n8k32(sum[tile],
+                                       heads.code[tile][step],
+                                       codes,
+                                       heads.scales[tile] >> (8 * step) & 0xFFU,
+                                       key_scales >> (8 * step) & 0xFFU);
+      }
+    }
+    // Over this lane's heads, then over the lanes that hold the same two keys.
+    float low = 0;
+    float high = 0;
+    SIMT_UNROLL
+    for (int tile = 0; tile < kIndexHeadTiles; ++tile) {
+      SIMT_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const float weight = heads.weight[tile][half];
+        low = simt::fma(weight, simt::maximum(sum[tile][2 * half], 0.0F), low);
+        high = simt::fma(weight, simt::maximum(sum[tile][2 * half + 1], 0.0F), high);
+      }
+    }
+    for (int mask = 4; mask < 32; mask *= 2) {
+      low += simt::shuffle_xor(low, mask);
+      high += simt::shuffle_xor(high, mask);
+    }
+    const int column = first + lane * 2;
+    float* scores = arguments.scores + row * arguments.row_stride;
+    if (lane < 4) {
+      if (column < visible) {
+        scores[column] = low;
+      }
+      if (column + 1 < visible) {
+        scores[column + 1] = high;
+      }
+    }
+  }
+}
+
+inline int run_index_query(const IndexQueryArguments& arguments, void* stream) {
+  const int vectors = arguments.rows * arguments.heads;
+  const GridShape grid{.blocks = {(vectors + kIndexWarps - 1) / kIndexWarps, 1, 1},
+                       .threads = kIndexThreads};
+  return simt::launch<simt::NoShared>(grid, stream, index_query, arguments);
+}
+inline int run_index_score(const IndexScoreArguments& arguments, void* stream) {
+  const int keys_max = arguments.pages_max * arguments.pages.keys_per_page;
+  const GridShape grid{
+      .blocks = {(keys_max + kKeysPerBlock - 1) / kKeysPerBlock, arguments.rows, 1},
+      .threads = kIndexThreads};
+  return simt::launch<simt::NoShared>(grid, stream, index_score, arguments);
+}
+
+}  // namespace SIMT_TARGET
+}  // namespace sparkspan::kernels
