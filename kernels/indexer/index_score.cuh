@@ -78,6 +78,11 @@ SIMT_DEVICE IndexHeads load_index_heads(const IndexScoreArguments& arguments, in
   return heads;
 }
 
+// Rounded where the published reference rounds.
+SIMT_DEVICE float weighted_relu(float weight, float dot) {
+  return simt::round_to_bf16(weight * simt::maximum(simt::round_to_bf16(dot), 0.0F));
+}
+
 // Grid: stretches of keys, rows.
 SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
   const int row = simt::block_index_y();
@@ -121,8 +126,8 @@ SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
       SIMT_UNROLL
       for (int half = 0; half < 2; ++half) {
         const float weight = heads.weight[tile][half];
-        low = simt::fma(weight, simt::maximum(sum[tile][2 * half], 0.0F), low);
-        high = simt::fma(weight, simt::maximum(sum[tile][2 * half + 1], 0.0F), high);
+        low += weighted_relu(weight, sum[tile][2 * half]);
+        high += weighted_relu(weight, sum[tile][2 * half + 1]);
       }
     }
     for (int mask = 4; mask < 32; mask *= 2) {
@@ -133,10 +138,10 @@ SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
     float* scores = arguments.scores + row * arguments.row_stride;
     if (lane < 4) {
       if (column < visible) {
-        scores[column] = low;
+        scores[column] = simt::round_to_bf16(low);
       }
       if (column + 1 < visible) {
-        scores[column + 1] = high;
+        scores[column + 1] = simt::round_to_bf16(high);
       }
     }
   }

@@ -3,8 +3,14 @@
 
 namespace sparkspan::kernels {
 
-void EmulateIndexQuery(const IndexQueryArguments& arguments) { run_index_query(arguments, nullptr); }
-void EmulateIndexScore(const IndexScoreArguments& arguments) { run_index_score(arguments, nullptr); }
-void EmulateTopK(const TopKArguments& arguments) { run_top_k(arguments, nullptr); }
+void EmulateIndexQuery(const IndexQueryArguments& arguments) {
+  run_index_query(arguments, nullptr);
+}
+void EmulateIndexScore(const IndexScoreArguments& arguments) {
+  run_index_score(arguments, nullptr);
+}
+void EmulateTopK(const TopKArguments& arguments) {
+  run_top_k(arguments, nullptr);
+}
 
 }  // namespace sparkspan::kernels
