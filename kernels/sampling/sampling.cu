@@ -1,0 +1,12 @@
+#include "kernels/sampling/sampling.cuh"
+
+namespace sparkspan::kernels {
+
+int LaunchPick(const PickArguments& arguments, void* stream) {
+  return run_pick(arguments, stream);
+}
+int LaunchAccept(const AcceptArguments& arguments, void* stream) {
+  return run_accept(arguments, stream);
+}
+
+}  // namespace sparkspan::kernels

@@ -1,0 +1,130 @@
+#include "kernels/sampling/sampling.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "engine/base/random.h"
+#include "tests/unit/kernels/simt/closeness.h"
+#include "tests/unit/kernels/simt/five_orders.h"
+
+namespace sparkspan::kernels {
+namespace {
+
+struct Case {
+  const char* name;
+  int vocabulary;
+  int first_token;
+  bool biased;
+  bool masked;
+  bool tied;
+};
+
+class Pick : public testing::TestWithParam<Case> {};
+
+TEST_P(Pick, TakesTheLargestScoreWithTheEnginesNoise) {
+  const Case& c = GetParam();
+  constexpr int kRows = 3;
+  const std::vector<PickRow> settings = {
+      {0, 0, 1, 2}, {0.8F, 1, 0x123456789ABCDEFULL, 4000000000000ULL}, {1.3F, 0, 77, 900000}};
+  auto logits = RandomFloats(At(kRows * c.vocabulary), 95, 3);
+  const auto bias = RandomFloats(At(kRows * c.vocabulary), 96);
+  if (c.tied) {
+    for (float& logit : logits) {
+      logit = std::round(logit);
+    }
+  }
+  const int words = (c.vocabulary + 31) / 32;
+  std::vector<std::uint32_t> allowed(At(kRows * words));
+  std::mt19937 random(97);
+  std::generate(
+      allowed.begin(), allowed.end(), [&] { return static_cast<std::uint32_t>(random()); });
+  const auto tokens = InFiveOrders<std::int32_t>([&] {
+    std::vector<Picked> partial(At(kRows * PickBlocks(c.vocabulary)));
+    std::vector<Picked> picked(kRows);
+    EmulatePick({logits.data(),
+                 c.biased ? bias.data() : nullptr,
+                 c.masked ? allowed.data() : nullptr,
+                 settings.data(),
+                 kRows,
+                 c.vocabulary,
+                 c.first_token,
+                 partial.data(),
+                 picked.data()});
+    std::vector<std::int32_t> out;
+    for (const Picked& pick : picked) {
+      out.push_back(pick.token);
+    }
+    return out;
+  });
+  for (int row = 0; row < kRows; ++row) {
+    int best = -1;
+    float best_score = 0;
+    for (int i = 0; i < c.vocabulary; ++i) {
+      if (c.masked && (allowed[At(row * words + i / 32)] >> (i % 32) & 1U) == 0) {
+        continue;
+      }
+      float score = logits[At(row * c.vocabulary + i)];
+      score += c.biased ? bias[At(row * c.vocabulary + i)] : 0;
+      const PickRow& s = settings[At(row)];
+      if (s.temperature > 0) {
+        const float u = engine::UniformFloat(s.seed,
+                                             s.position,
+                                             static_cast<engine::RandomPurpose>(s.purpose),
+                                             static_cast<std::uint32_t>(c.first_token + i));
+        score = score / s.temperature - std::log(-std::log(u));
+      }
+      if (best < 0 || score > best_score) {
+        best = c.first_token + i;
+        best_score = score;
+      }
+    }
+    EXPECT_EQ(tokens[At(row)], best) << "row " << row;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes,
+                         Pick,
+                         testing::Values(Case{"one_token", 1, 5, false, false, false},
+                                         Case{"ragged", 333, 64640, true, false, false},
+                                         Case{"ties", 700, 0, false, false, true},
+                                         Case{"masked", 4100, 7, true, true, false},
+                                         Case{"blocks", 9000, 0, false, false, true}),
+                         [](const auto& each) { return each.param.name; });
+
+TEST(Pick, NothingAllowedIsMinusOne) {
+  const std::vector<float> logits(40, 1);
+  const std::vector<std::uint32_t> allowed(2, 0);
+  const PickRow settings{1, 0, 0, 0};
+  Picked partial{};
+  Picked picked{};
+  emulator::Emulation emulation;
+  EmulatePick({logits.data(), nullptr, allowed.data(), &settings, 1, 40, 0, &partial, &picked});
+  EXPECT_EQ(picked.token, -1);
+}
+
+TEST(Accept, CountsTheDraftsThatTheModelItselfPicks) {
+  // Sequences of 3, 0, 5 and 2 drafts, whose rows lie one after the other.
+  const std::vector<std::int32_t> target = {11, 12, 99, 14, 50, 1, 2, 3, 4, 5, 6, 70, 71, 72};
+  const std::vector<std::int32_t> drafts = {11, 12, 13, -1, -1, -1, -1, -1, -1, -1,
+                                            1,  2,  3,  4,  5,  71, 71, -1, -1, -1};
+  const std::vector<std::int32_t> first_row = {0, 4, 5, 11};
+  const std::vector<std::int32_t> count = {3, 0, 5, 2};
+  const auto out = InFiveOrders<std::int32_t>([&] {
+    std::vector<std::int32_t> result(8);
+    EmulateAccept({target.data(),
+                   drafts.data(),
+                   first_row.data(),
+                   count.data(),
+                   4,
+                   5,
+                   result.data(),
+                   result.data() + 4});
+    return result;
+  });
+  EXPECT_EQ(out, (std::vector<std::int32_t>{2, 0, 5, 0, 99, 50, 6, 70}));
+}
+
+}  // namespace
+}  // namespace sparkspan::kernels
