@@ -1,0 +1,239 @@
+"""Trains the demo model on CPU; resumable, and paced by the minutes it is given.
+
+The schedule follows the share of the training time that has passed, so a slower machine sees
+fewer examples but the same curriculum: short conversations first, then all, then with the roundings
+of the checkpoint's weights, at last with those of the activations too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from batches import Encoder, training_batches
+from checkpoint import rounded_weight
+from model import Config, Model
+from muon import Muon
+from scoring import by_task, exact
+from tasks import TRAINING_SHARES, Example, evaluation_examples, training_example
+
+SHORT_PHASE = 0.15
+WEIGHT_ROUNDING_FROM = 0.62
+ACTIVATION_ROUNDING_FROM = 0.85
+WARM_UP_STEPS = 20
+DECAY_FROM = 0.35
+BALANCE_RATE = 0.005
+BATCHES_PER_STEP = 2
+PROBE_SEED = 99
+PROBE_COUNT = 24
+
+
+def parameter_groups(model: Model) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The matrices for Muon, marked with their stack count, and everything else."""
+    config = model.config
+    stacks = {"wq_b": config.num_attention_heads, "wo_a": config.o_groups}
+    matrices, others = [], []
+    for name, parameter in model.named_parameters():
+        if ".indexer." in name:
+            parameter.requires_grad_(False)
+        elif ".experts." in name:
+            parameter.stack = parameter.shape[0]
+            matrices.append(parameter)
+        elif (
+            name.startswith("layers.")
+            and parameter.ndim == 2
+            and name.endswith("weight")
+            and ".gate." not in name
+        ):
+            parameter.stack = stacks.get(name.split(".")[-2], 1)
+            matrices.append(parameter)
+        else:
+            others.append(parameter)
+    return matrices, others
+
+
+def silence_outputs(model: Model) -> None:
+    """Starts with sublayers that add nothing and even logits."""
+    with torch.no_grad():
+        model.head.weight.zero_()
+        for layer in model.layers:
+            layer.attn.wo_b.weight.mul_(0.1)
+            layer.ffn.experts.w2.mul_(0.1)
+            layer.ffn.shared_experts.w2.weight.mul_(0.1)
+
+
+class Source:
+    """An endless stream of training examples; short ones alone while `is_short`."""
+
+    def __init__(self, seed: int, step: int) -> None:
+        self.rng = random.Random(f"{seed} {step}")
+        self.is_short = True
+        self.short_shares = {t: s for t, s in TRAINING_SHARES.items() if t != "tools"}
+
+    def __iter__(self) -> Iterator[Example]:
+        while True:
+            if self.is_short:
+                yield training_example(self.rng, self.short_shares, most_turns=0)
+            else:
+                yield training_example(self.rng, TRAINING_SHARES)
+
+
+def rate(progress: float, step: int) -> float:
+    """The learning rate relative to its peak."""
+    decay = min(1.0, (1 - progress) / (1 - DECAY_FROM))
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * max(decay, 0.01)
+
+
+@contextmanager
+def rounded_weights(model: Model, active: bool) -> Iterator[None]:
+    """Puts the weights' stored values in their place; gradients still reach the full ones."""
+    full = {}
+    if active:
+        for name, parameter in model.named_parameters():
+            rounded = rounded_weight(model, name, parameter.data)
+            if rounded is not None:
+                full[parameter] = parameter.data
+                parameter.data = rounded
+    yield
+    for parameter, value in full.items():
+        parameter.data = value
+
+
+def balance(model: Model, speed: float) -> None:
+    """Moves each router's selection bias towards an even load."""
+    for layer in model.layers:
+        gate = layer.ffn.gate
+        if not gate.hashed:
+            gate.bias += speed * torch.sign(gate.load.mean() - gate.load)
+            gate.load.zero_()
+
+
+def loss_of(model: Model, batch: tuple, rounded: bool) -> torch.Tensor:
+    """The summed weighted loss of a batch."""
+    inputs, targets, weights = batch
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model.logits(model(inputs, rounded))
+    losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+    return (losses * weights.flatten()).sum()
+
+
+def main() -> None:
+    """Trains until the minutes are used up."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=Path(__file__).parent / "model")
+    parser.add_argument("--run", type=Path, required=True, help="folder for the state and the log")
+    parser.add_argument("--minutes", type=float, default=100)
+    parser.add_argument("--matrix-rate", type=float, default=0.02)
+    parser.add_argument("--other-rate", type=float, default=0.004)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=11)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    state_path = arguments.run / "state.pt"
+    encoder = Encoder(arguments.model / "tokenizer.json")
+    model = Model(Config.load(arguments.model / "config.json"))
+    silence_outputs(model)
+    matrices, others = parameter_groups(model)
+    muon = Muon(matrices, lr=arguments.matrix_rate, decay=0.1)
+    adam = torch.optim.AdamW(others, lr=arguments.other_rate, betas=(0.9, 0.95), weight_decay=0.0)
+    step, elapsed = 0, 0.0
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True)
+        model.load_state_dict(state["model"])
+        muon.load_state_dict(state["muon"])
+        adam.load_state_dict(state["adam"])
+        step, elapsed = state["step"], state["elapsed"]
+    probes = evaluation_examples(PROBE_SEED, PROBE_COUNT)
+    log = (arguments.run / "log.jsonl").open("a")
+
+    def record(**values) -> None:
+        text = json.dumps(values)
+        print(text, flush=True)
+        log.write(text + "\n")
+        log.flush()
+
+    def save() -> None:
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "muon": muon.state_dict(),
+                "adam": adam.state_dict(),
+                "step": step,
+                "elapsed": elapsed,
+            },
+            state_path.with_suffix(".part"),
+        )
+        state_path.with_suffix(".part").replace(state_path)
+
+    def probe(rounded: bool) -> None:
+        autocast = torch.autocast("cpu", dtype=torch.bfloat16)
+        with autocast, rounded_weights(model, rounded):
+            right = exact(model, encoder, probes, rounded)
+        record(step=step, exact={t: f"{a}/{b}" for t, (a, b) in by_task(probes, right).items()})
+
+    source = Source(arguments.seed, step)
+    stream = training_batches(encoder, source)
+    seconds = 60 * arguments.minutes
+    shown_loss, shown_weight, shown_tokens, shown_time = 0.0, 0.0, 0, time.monotonic()
+    saved = probed = elapsed
+    while elapsed < seconds:
+        begin = time.monotonic()
+        progress = elapsed / seconds
+        rounded = progress >= ACTIVATION_ROUNDING_FROM
+        source.is_short = progress < SHORT_PHASE
+        batches = [next(stream) for _ in range(BATCHES_PER_STEP)]
+        total = sum(batch[2].sum().item() for batch in batches)
+        model.train()
+        with rounded_weights(model, progress >= WEIGHT_ROUNDING_FROM):
+            for batch in batches:
+                loss = loss_of(model, batch, rounded)
+                (loss / total).backward()
+                shown_loss += loss.item()
+                shown_tokens += batch[0].numel()
+        shown_weight += total
+        factor = rate(progress, step)
+        for optimizer, peak in ((muon, arguments.matrix_rate), (adam, arguments.other_rate)):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * factor
+        torch.nn.utils.clip_grad_norm_(others, 1.0)
+        muon.step()
+        adam.step()
+        muon.zero_grad()
+        adam.zero_grad()
+        balance(model, BALANCE_RATE * factor)
+        step += 1
+        elapsed += time.monotonic() - begin
+        if step % 25 == 0:
+            now = time.monotonic()
+            record(
+                step=step,
+                minutes=round(elapsed / 60, 2),
+                loss=round(shown_loss / shown_weight, 4),
+                tokens_per_second=round(shown_tokens / (now - shown_time)),
+            )
+            if not math.isfinite(shown_loss):
+                raise FloatingPointError("the loss is not finite")
+            shown_loss, shown_weight, shown_tokens, shown_time = 0.0, 0.0, 0, now
+        if elapsed - probed > 240:
+            probed = elapsed
+            probe(progress >= WEIGHT_ROUNDING_FROM)
+        if elapsed - saved > 60:
+            saved = elapsed
+            save()
+    save()
+    probe(True)
+
+
+if __name__ == "__main__":
+    main()
