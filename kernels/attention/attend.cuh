@@ -194,6 +194,7 @@ SIMT_DEVICE void load_queries(AttendShared& shared,
 }
 
 // Grid: rows, splits, groups of heads.
+// Limits: 128 registers.
 SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
   auto& shared = simt::shared<AttendShared>();
   const int row = simt::block_index();
@@ -248,6 +249,7 @@ SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
 }
 
 // One block a head of a row: joins the splits in order, adds the sink, rotates back.
+// Limits: 40 registers.
 SIMT_KERNEL(kLatentThreads) join_splits(AttentionArguments arguments, int splits) {
   const int row = simt::block_index() / arguments.heads;
   const int head = simt::block_index() % arguments.heads;

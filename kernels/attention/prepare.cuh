@@ -10,6 +10,7 @@ namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
 // One block a head of a row.
+// Limits: 32 registers.
 SIMT_KERNEL(kLatentThreads) query(QueryArguments arguments) {
   auto& shared = simt::shared<LatentShared>();
   const int row = simt::block_index() / arguments.heads;
@@ -30,6 +31,7 @@ SIMT_KERNEL(kLatentThreads) query(QueryArguments arguments) {
 }
 
 // One block a row.
+// Limits: 24 registers.
 SIMT_KERNEL(kLatentThreads) entry_write(EntryWriteArguments arguments) {
   auto& shared = simt::shared<LatentShared>();
   const int row = simt::block_index();

@@ -75,6 +75,7 @@ class Candidates {
 };
 
 // One block an attention entry, two channels a lane.
+// Limits: 40 registers.
 SIMT_KERNEL(kLatentThreads) compress_entries(CompressArguments arguments) {
   auto& shared = simt::shared<LatentShared>();
   const int entry = simt::block_index();
@@ -90,7 +91,8 @@ SIMT_KERNEL(kLatentThreads) compress_entries(CompressArguments arguments) {
 }
 
 // One warp an index key, four channels a lane.
-SIMT_KERNEL(kKeyWarps * 32) compress_keys(CompressArguments arguments) {
+// Limits: 56 registers.
+SIMT_KERNEL(kKeyWarps * 32, 1) compress_keys(CompressArguments arguments) {
   const int entry = simt::block_index() * kKeyWarps + simt::warp_index();
   if (entry >= arguments.entries) {
     return;
@@ -122,6 +124,7 @@ SIMT_KERNEL(kKeyWarps * 32) compress_keys(CompressArguments arguments) {
 }
 
 // One block a row.
+// Limits: 40 registers.
 SIMT_KERNEL(kRingThreads) ring_write(RingWriteArguments arguments) {
   const CompressorRows& rows = arguments.rows;
   const int row = simt::block_index();

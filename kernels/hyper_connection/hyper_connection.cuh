@@ -44,6 +44,7 @@ SIMT_DEVICE float dot(const Eight& a, const Eight& b) {
 
 // A block takes 256 columns of fn, a warp some of its rows: fn stays in registers while the tokens
 // pass. fn is read once, however many rows.
+// Limits: 40 registers.
 SIMT_KERNEL(kRowThreads) mix(MixArguments arguments) {
   const int columns = kStreams * arguments.hidden;
   const int split = simt::block_index();
@@ -146,6 +147,7 @@ SIMT_DEVICE void make_weights(PreShared& shared, const PreArguments& arguments, 
 }
 
 // One block a row: weights, mixed input, norm and quantisation without leaving the chip.
+// Limits: 40 registers.
 SIMT_KERNEL(kRowThreads) pre(PreArguments arguments) {
   auto& shared = simt::shared<PreShared>();
   const int row = simt::block_index();
@@ -180,6 +182,7 @@ SIMT_KERNEL(kRowThreads) pre(PreArguments arguments) {
 }
 
 // One block a row; a thread reads its columns of all streams before it writes any.
+// Limits: 48 registers.
 SIMT_KERNEL(kRowThreads) post(PostArguments arguments) {
   const int row = simt::block_index();
   const int hidden = arguments.hidden;

@@ -20,6 +20,7 @@ constexpr int kIndexHeadTiles = kIndexHeadsMax / 16;
 constexpr int kIndexSteps = kIndexDim / 32;
 
 // One warp a head of a row.
+// Limits: 24 registers.
 SIMT_KERNEL(kIndexThreads) index_query(IndexQueryArguments arguments) {
   const int vector = simt::block_index() * kIndexWarps + simt::warp_index();
   if (vector >= arguments.rows * arguments.heads) {
@@ -84,6 +85,7 @@ SIMT_DEVICE float weighted_relu(float weight, float dot) {
 }
 
 // Grid: stretches of keys, rows.
+// Limits: 248 registers.
 SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
   const int row = simt::block_index_y();
   const int visible = arguments.visible[row];

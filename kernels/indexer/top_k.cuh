@@ -135,7 +135,8 @@ SIMT_DEVICE void compact_by_index(TopKShared& shared,
   }
 }
 
-SIMT_KERNEL(kTopKThreads) top_k(TopKArguments arguments) {
+// Limits: 48 registers.
+SIMT_KERNEL(kTopKThreads, 1) top_k(TopKArguments arguments) {
   auto& shared = simt::shared<TopKShared>();
   const int row = simt::block_index();
   const float* scores = arguments.scores + row * arguments.row_stride;

@@ -71,6 +71,11 @@ SIMT_DEVICE void multiply_stretch(float (&sum)[kTiles][4], Stretch stretch, cons
     SIMT_UNROLL
     for (int tile = 0; tile < kTiles; ++tile) {
       Format::multiply(sum[tile], weights, Format::load_rows(source(group, tile)));
+      if (!kOneAhead) {
+        // Keeps ptxas from fetching the rows of all twelve tiles before the first product, for
+        // which there are no registers.
+        simt::sync_warp();
+      }
     }
     if (!kOneAhead && group + 1 < stretch.end) {
       next = Format::load_weights(source(group + 1, 0));
@@ -78,6 +83,7 @@ SIMT_DEVICE void multiply_stretch(float (&sum)[kTiles][4], Stretch stretch, cons
   }
 }
 
+// Limits: 200 registers.
 template <class Format, int kTiles>
 SIMT_KERNEL(kLinearThreads)
 linear(LinearArguments arguments) {
@@ -92,15 +98,20 @@ linear(LinearArguments arguments) {
   const PreparedMatrix matrix{static_cast<const unsigned char*>(arguments.weight),
                               static_cast<const unsigned char*>(arguments.weight_scale),
                               groups};
-  const auto* activation = static_cast<const unsigned char*>(arguments.activation);
+  // The lane's row of the first tile; the others lie whole tiles further, which 32 bits can say.
+  const std::int64_t row_index =
+      static_cast<std::int64_t>(first_row + lane / 4) * arguments.groups + input;
+  const unsigned char* elements = static_cast<const unsigned char*>(arguments.activation) +
+                                  row_index * arguments.k * Format::kRowElementBytes;
+  constexpr bool kScaled = Format::kRowElementBytes == 1;
+  const unsigned char* scales = kScaled ? arguments.activation_scale + row_index * groups : nullptr;
+  const int tile_stride = kRowsPerTile * arguments.groups * groups;
   const auto source = [&](int group, int tile) {
     GroupSource from = weight_source<Format>(matrix, tile_row, group);
-    const int row = first_row + tile * kRowsPerTile + lane / 4;
-    if (row < arguments.rows) {
-      const std::int64_t row_index = static_cast<std::int64_t>(row) * arguments.groups + input;
-      from.row = activation +
-                 (row_index * arguments.k + group * kScaleColumns) * Format::kRowElementBytes;
-      from.row_scale = arguments.activation_scale + row_index * groups + group;
+    if (first_row + tile * kRowsPerTile + lane / 4 < arguments.rows) {
+      const int offset = tile * tile_stride + group;
+      from.row = elements + offset * (kScaleColumns * Format::kRowElementBytes);
+      from.row_scale = kScaled ? scales + offset : nullptr;
     }
     return from;
   };

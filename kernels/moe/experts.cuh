@@ -83,6 +83,7 @@ SIMT_DEVICE float gated(float a, float b, float limit, float weight) {
   return simt::round_to_bf16(silu(a) * b * weight);
 }
 
+// Limits: 248 registers.
 template <class Format, int kTiles>
 SIMT_KERNEL(kExpertThreads)
 gate_up(GateUpArguments arguments) {
@@ -157,6 +158,7 @@ gate_up(GateUpArguments arguments) {
   }
 }
 
+// Limits: 128 registers.
 template <class Format, int kTiles>
 SIMT_KERNEL(kExpertThreads)
 down(DownArguments arguments) {
@@ -205,6 +207,7 @@ down(DownArguments arguments) {
 }
 
 // One block a row.
+// Limits: 40 registers.
 SIMT_KERNEL(kRowThreads) combine(CombineArguments arguments) {
   const int row = simt::block_index();
   for (int i : simt::block_stride(arguments.hidden)) {

@@ -42,6 +42,7 @@ SIMT_DEVICE void for_each_assignment(GroupingShared& shared,
   }
 }
 
+// Limits: 40 registers.
 SIMT_KERNEL(kGroupingThreads) grouping(GroupingArguments arguments) {
   auto& shared = simt::shared<GroupingShared>();
   const int expert = simt::thread_index();

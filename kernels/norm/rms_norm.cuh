@@ -9,6 +9,7 @@
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
+// Limits: 32 registers.
 SIMT_KERNEL(kRowThreads) rms_norm(RmsNormArguments arguments) {
   auto& shared = simt::shared<RowShared>();
   const int row = simt::block_index();
@@ -18,6 +19,7 @@ SIMT_KERNEL(kRowThreads) rms_norm(RmsNormArguments arguments) {
 }
 
 // One warp a group of 128.
+// Limits: 24 registers.
 SIMT_KERNEL(kRowThreads) quantize(QuantizeArguments arguments) {
   const std::int64_t groups =
       static_cast<std::int64_t>(arguments.rows) * (arguments.width / kGroupColumns);

@@ -31,6 +31,7 @@ SIMT_DEVICE int best_of_warp(float score, int id) {
 }
 
 // One warp a row; lane l holds experts l, l + 32, ... in registers while the best are picked.
+// Limits: 48 registers.
 SIMT_KERNEL(kRouterThreads) router(RouterArguments arguments) {
   const int row = simt::block_index() * kRouterWarps + simt::warp_index();
   if (row >= arguments.rows) {

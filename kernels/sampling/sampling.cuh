@@ -62,6 +62,7 @@ SIMT_DEVICE Picked best_of_lanes(Picked best) {
 }
 
 // Grid: stretches of the vocabulary, rows.
+// Limits: 48 registers.
 SIMT_KERNEL(kPickThreads) pick(PickArguments arguments) {
   auto& shared = simt::shared<PickShared>();
   const int row = simt::block_index_y();
@@ -105,6 +106,7 @@ SIMT_KERNEL(kPickThreads) pick(PickArguments arguments) {
 }
 
 // One warp a row.
+// Limits: 24 registers.
 SIMT_KERNEL(32) pick_join(PickArguments arguments) {
   const int row = simt::block_index();
   const int blocks = PickBlocks(arguments.vocabulary);
@@ -119,6 +121,7 @@ SIMT_KERNEL(32) pick_join(PickArguments arguments) {
 }
 
 // One warp a sequence, one lane a draft.
+// Limits: 24 registers.
 SIMT_KERNEL(32) accept(AcceptArguments arguments) {
   const int sequence = simt::block_index();
   const int lane = simt::lane_index();

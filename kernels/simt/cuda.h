@@ -2,7 +2,7 @@
 
 #define SIMT_TARGET cuda
 #define SIMT_DEVICE __device__ __forceinline__
-#define SIMT_KERNEL(threads) __global__ void __launch_bounds__(threads, 1)
+#define SIMT_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define SIMT_UNROLL _Pragma("unroll")
 
 #include "kernels/simt/cuda_copy.h"

@@ -2,8 +2,9 @@
 
 #define SIMT_TARGET emulated
 #define SIMT_DEVICE inline
-// The emulator reads the thread count from the launch, which takes it from the same constant.
-#define SIMT_KERNEL(threads) inline void
+// SIMT_KERNEL(threads) or SIMT_KERNEL(threads, blocks that must fit an SM). The emulator takes the
+// thread count from the launch, which names the same constant.
+#define SIMT_KERNEL(...) inline void
 // Before a loop over register arrays, which the GPU cannot index at run time.
 #define SIMT_UNROLL
 
