@@ -74,7 +74,7 @@ SIMT_DEVICE void multiply_stretch(float (&sum)[kTiles][4], Stretch stretch, cons
       if (!kOneAhead) {
         // Keeps ptxas from fetching the rows of all twelve tiles before the first product, for
         // which there are no registers.
-        simt::sync_warp();
+        simt::keep_order();
       }
     }
     if (!kOneAhead && group + 1 < stretch.end) {

@@ -48,6 +48,8 @@ inline void sync_warp(Where where = Where::current()) {
   emulator::WarpCollective("sync_warp", true, &unused, nullptr, where);
 }
 
+inline void keep_order() {}
+
 namespace internal {
 
 template <class T>
