@@ -12,9 +12,7 @@
 #include "engine/base/ids.h"
 #include "engine/cache/kv_pool.h"
 #include "engine/collective/communicator.h"
-#include "engine/weights/model_shape.h"
-#include "engine/weights/rank_weights.h"
-#include "engine/weights/shard_plan.h"
+#include "engine/model/model_parts.h"
 #include "kernels/cache_layout.h"
 #include "kernels/numerics/profile.h"
 
@@ -93,17 +91,16 @@ struct ForwardResult {
 // number of threads (docs/decisions/0003).
 class Model {
  public:
-  // `weights` is taken over; `communicator` is borrowed and must outlive the model. Errors: options
+  // `parts` is taken over (engine/model/bind_weights.h makes it of a loaded checkpoint);
+  // `communicator` is borrowed and must outlive the model, null for a single rank. Errors: options
   // out of range; a share that the profile cannot compute exactly (quantised activations come in
-  // groups of 128, which a split must not cut).
-  static absl::StatusOr<std::unique_ptr<Model>> Create(const weights::ModelShape& shape,
-                                                       const weights::ShardPlan& plan,
-                                                       weights::RankWeights rank_weights,
+  // groups of 128, which a split must not cut); a processor without the vector instructions.
+  static absl::StatusOr<std::unique_ptr<Model>> Create(ModelParts parts,
                                                        const ModelOptions& options,
                                                        collective::Communicator* communicator);
   virtual ~Model() = default;
 
-  virtual const weights::ModelShape& shape() const = 0;
+  virtual const ModelParts& parts() const = 0;
   virtual const ModelOptions& options() const = 0;
 
   // Sizes of a KV block and of a sequence's state, and where what lies in them.
@@ -120,7 +117,9 @@ class Model {
                                ForwardResult* result) = 0;
 };
 
-// The layout that Create would use, without weights: for budgeting memory.
-kernels::CacheLayout CacheLayoutOf(const weights::ModelShape& shape, const ModelOptions& options);
+// The layout that Create would use: for budgeting memory before weights are there.
+kernels::CacheLayout CacheLayoutOf(const kernels::OpsShape& shape,
+                                   std::span<const int> ratios,
+                                   const ModelOptions& options);
 
 }  // namespace sparkspan::engine::model
