@@ -38,8 +38,13 @@ SIMT_DEVICE const std::uint8_t* find_entry(const AttentionArguments& arguments, 
   }
   i -= in_window;
   if (i < arguments.compressed_count[row]) {
-    return arguments.compressed.Entry(
-        arguments.compressed_slots[static_cast<std::int64_t>(row) * arguments.compressed_max + i]);
+    const int index =
+        arguments.compressed_slots[static_cast<std::int64_t>(row) * arguments.compressed_max + i];
+    const int per_page = arguments.compressed.entries_per_page;
+    const int page =
+        arguments
+            .page_table[static_cast<std::int64_t>(row) * arguments.pages_max + index / per_page];
+    return arguments.compressed.Entry(page * per_page + index % per_page);
   }
   return nullptr;
 }

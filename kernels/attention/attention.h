@@ -42,7 +42,10 @@ struct AttentionArguments {
   const std::int32_t* window_count;  // [rows]
   int window_max;
   EntryPages compressed;
-  const std::int32_t* compressed_slots;  // [rows, compressed_max]
+  // [rows, compressed_max]: entry indices of the row's sequence, as top-k writes them.
+  const std::int32_t* compressed_slots;
+  const std::int32_t* page_table;  // [rows, pages_max]: the sequence's pages in order
+  int pages_max;
   const std::int32_t* compressed_count;  // [rows]
   int compressed_max;
   const float* sink;  // [heads]

@@ -59,7 +59,8 @@ SIMT_DEVICE IndexHeads load_index_heads(const IndexScoreArguments& arguments, in
       if (head >= arguments.heads) {
         continue;
       }
-      heads.weight[tile][half] = arguments.weights[first + head];
+      heads.weight[tile][half] = simt::round_to_bf16(
+          simt::round_to_bf16(arguments.weights[first + head]) * arguments.weight_scale);
       SIMT_UNROLL
       for (int step = 0; step < kIndexSteps; ++step) {
         const Words<1> packed = simt::load_vector<1>(

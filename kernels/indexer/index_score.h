@@ -35,7 +35,8 @@ struct IndexPages {
 struct IndexScoreArguments {
   const std::uint8_t* codes;
   const std::uint8_t* scales;
-  const float* weights;  // [rows, heads], with 1 / sqrt(dimension heads) applied
+  const float* weights;  // [rows, heads], as projected; weight_h = bf16(bf16(weights) weight_scale)
+  float weight_scale;    // 1 / sqrt(dimension), times 1 / sqrt(heads of all ranks)
   int rows;
   int heads;  // at most kIndexHeadsMax
   IndexPages pages;

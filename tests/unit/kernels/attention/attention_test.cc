@@ -181,7 +181,13 @@ TEST_P(Attention, IsTheFormulaOverTheStoredBytes) {
   const int rows = static_cast<int>(c.counts.size());
   constexpr int kSlots = 12;
   Pool window(12, 1);
-  Pool compressed(2, 6);
+  constexpr int kPages = 6;
+  Pool compressed(2, kPages);
+  // Each row's pages in an order of its own.
+  std::vector<std::int32_t> page_table;
+  for (int i = 0; i < rows * kPages; ++i) {
+    page_table.push_back((i % kPages * 5 + i / kPages) % kPages);
+  }
   const auto fill = [&](Pool& pool, unsigned seed) {
     const auto x = RandomBf16(kSlots * kHeadDim, seed);
     const std::vector<std::uint16_t> gain(kHeadDim, simt::float_to_bf16(1));
@@ -210,6 +216,8 @@ TEST_P(Attention, IsTheFormulaOverTheStoredBytes) {
     a.compressed_slots = lists.compressed_slots.data() + first * lists.compressed_max;
     a.compressed_count = lists.compressed_count.data() + first;
     a.compressed_max = lists.compressed_max;
+    a.page_table = page_table.data() + first * kPages;
+    a.pages_max = kPages;
     a.sink = sink.data();
     a.rope = rope.data() + first * kRopeDim;
     a.rows = count;
@@ -234,8 +242,8 @@ TEST_P(Attention, IsTheFormulaOverTheStoredBytes) {
       entries.push_back(window.Read(lists.window_slots[At(row * lists.window_max + i)]));
     }
     for (int i = 0; i < lists.compressed_count[At(row)]; ++i) {
-      entries.push_back(
-          compressed.Read(lists.compressed_slots[At(row * lists.compressed_max + i)]));
+      const int index = lists.compressed_slots[At(row * lists.compressed_max + i)];
+      entries.push_back(compressed.Read(page_table[At(row * kPages + index / 2)] * 2 + index % 2));
     }
     for (int head = 0; head < c.heads; ++head) {
       const std::size_t at = At(row * c.heads + head) * kHeadDim;

@@ -87,6 +87,8 @@ TEST(IndexQuery, IsRotatedSpreadAndQuantised) {
   EXPECT_LE(apart, 5);
 }
 
+constexpr float kWeightScale = 0.03125F;
+
 struct Case {
   int heads;
   int keys_per_page;
@@ -129,6 +131,7 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
     EmulateIndexScore({codes.data() + At(first * c.heads) * kIndexCodeBytes,
                        scales.data() + At(first * c.heads) * kIndexScaleBytes,
                        weights.data() + first * c.heads,
+                       kWeightScale,
                        count,
                        c.heads,
                        {pool.data(), stride, c.keys_per_page},
@@ -163,7 +166,8 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
                   codes.data() + at * kIndexCodeBytes, scales.data() + at * kIndexScaleBytes, i) *
               Decode(key, key + kIndexCodeBytes, i);
         }
-        sum += Round(weights[At(at)] * std::max(Round(dot), 0.0));
+        const double weight = Round(Round(weights[At(at)]) * kWeightScale);
+        sum += Round(weight * std::max(Round(dot), 0.0));
       }
       expected.push_back(sum);
       actual.push_back(score);

@@ -96,12 +96,20 @@ INSTANTIATE_TEST_SUITE_P(Shapes,
 TEST(Pick, NothingAllowedIsMinusOne) {
   const std::vector<float> logits(40, 1);
   const std::vector<std::uint32_t> allowed(2, 0);
-  const PickRow settings{1, 0, 0, 0};
-  Picked partial{};
-  Picked picked{};
+  const std::vector<PickRow> settings(1, PickRow{1, 0, 0, 0});
+  std::vector<Picked> partial(1);
+  std::vector<Picked> picked(1);
   emulator::Emulation emulation;
-  EmulatePick({logits.data(), nullptr, allowed.data(), &settings, 1, 40, 0, &partial, &picked});
-  EXPECT_EQ(picked.token, -1);
+  EmulatePick({logits.data(),
+               nullptr,
+               allowed.data(),
+               settings.data(),
+               1,
+               40,
+               0,
+               partial.data(),
+               picked.data()});
+  EXPECT_EQ(picked[0].token, -1);
 }
 
 TEST(Accept, CountsTheDraftsThatTheModelItselfPicks) {

@@ -6,14 +6,24 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "kernels/simt/emulator.h"
+#include "tests/unit/kernels/simt/vectors.h"
 
 namespace sparkspan::kernels {
 
-// What kernels/mutate_barriers.py steers: a barrier to ignore, and a file to list barriers in.
+// The same tests are built for the GPU (tests/gpu), where launches run on it, tensor cores keep
+// fewer bits of a sum, and no traffic is counted.
+#if defined(SPARKSPAN_TESTS_ON_GPU)
+constexpr bool kOnGpu = true;
+#else
+constexpr bool kOnGpu = false;
+#endif
+
+// What tests/gpu/delete_barriers.py steers: a barrier to ignore, and a file to list barriers in.
 inline std::string DeletedBarrier() {
   const char* place = std::getenv("SPARKSPAN_DELETED_BARRIER");
   return place == nullptr ? "" : place;
@@ -42,6 +52,7 @@ std::vector<T> InFiveOrders(const std::function<std::vector<T>()>& launch,
     ListBarriers(emulation.report());
     if (order == 0) {
       first = std::move(output);
+      CheckVector(std::as_bytes(std::span(first)));
       if (report != nullptr) {
         *report = emulation.report();
       }

@@ -1,0 +1,78 @@
+// Puts the GPU where the kernels' tests expect the emulator: every allocation is managed memory, so
+// the tests' vectors are the device's too, and each Emulate... launches and waits.
+
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+#include "kernels/attention/attention.h"
+#include "kernels/compressor/compressor.h"
+#include "kernels/hyper_connection/hyper_connection.h"
+#include "kernels/indexer/index_score.h"
+#include "kernels/indexer/top_k.h"
+#include "kernels/linear/linear.h"
+#include "kernels/moe/moe.h"
+#include "kernels/norm/rms_norm.h"
+#include "kernels/router/router.h"
+#include "kernels/sampling/sampling.h"
+
+void* operator new(std::size_t bytes) {
+  void* memory = nullptr;
+  if (cudaMallocManaged(&memory, bytes == 0 ? 1 : bytes) != cudaSuccess) {
+    std::fprintf(stderr, "no managed memory for %zu bytes\n", bytes);
+    std::abort();
+  }
+  return memory;
+}
+void operator delete(void* memory) noexcept {
+  cudaFree(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  cudaFree(memory);
+}
+
+namespace sparkspan::kernels {
+namespace {
+
+void Finish(int launched, const char* kernel) {
+  const cudaError_t error =
+      launched != 0 ? static_cast<cudaError_t>(launched) : cudaDeviceSynchronize();
+  if (error != cudaSuccess) {
+    std::fprintf(stderr, "%s: %s\n", kernel, cudaGetErrorString(error));
+    std::abort();
+  }
+}
+
+}  // namespace
+
+#define SPARKSPAN_ON_GPU(Name, Arguments)            \
+  void Emulate##Name(const Arguments& arguments) {   \
+    Finish(Launch##Name(arguments, nullptr), #Name); \
+  }
+SPARKSPAN_ON_GPU(Accept, AcceptArguments)
+SPARKSPAN_ON_GPU(Attention, AttentionArguments)
+SPARKSPAN_ON_GPU(Combine, CombineArguments)
+SPARKSPAN_ON_GPU(CompressEntries, CompressArguments)
+SPARKSPAN_ON_GPU(CompressKeys, CompressArguments)
+SPARKSPAN_ON_GPU(Down, DownArguments)
+SPARKSPAN_ON_GPU(EntryWrite, EntryWriteArguments)
+SPARKSPAN_ON_GPU(GateUp, GateUpArguments)
+SPARKSPAN_ON_GPU(Grouping, GroupingArguments)
+SPARKSPAN_ON_GPU(IndexQuery, IndexQueryArguments)
+SPARKSPAN_ON_GPU(IndexScore, IndexScoreArguments)
+SPARKSPAN_ON_GPU(Linear, LinearArguments)
+SPARKSPAN_ON_GPU(Mix, MixArguments)
+SPARKSPAN_ON_GPU(Pick, PickArguments)
+SPARKSPAN_ON_GPU(Post, PostArguments)
+SPARKSPAN_ON_GPU(Pre, PreArguments)
+SPARKSPAN_ON_GPU(Quantize, QuantizeArguments)
+SPARKSPAN_ON_GPU(Query, QueryArguments)
+SPARKSPAN_ON_GPU(RingWrite, RingWriteArguments)
+SPARKSPAN_ON_GPU(RmsNorm, RmsNormArguments)
+SPARKSPAN_ON_GPU(Router, RouterArguments)
+SPARKSPAN_ON_GPU(TopK, TopKArguments)
+#undef SPARKSPAN_ON_GPU
+
+}  // namespace sparkspan::kernels
