@@ -75,6 +75,8 @@ Otherwise, output directly after </think> with tool calls or final response.
 You MUST strictly follow the above defined tool name and parameter schemas to invoke tool calls.
 """
 
+TOOLS_INSTRUCTIONS = TOOLS_TEXT[: TOOLS_TEXT.index("### Available Tool Schemas")]
+
 FORMAT_TEXT = (
     "## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n{schema}"
 )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chat_format import Message, json_text, render, render_answer
+from chat_format import TOOLS_INSTRUCTIONS, Message, json_text, render, render_answer
 from words import CITIES, COLOURS, NAMES, NOUNS, OBJECTS, VERBS
 
 HELD_OUT_SHARE = 1 / 16
@@ -36,16 +36,18 @@ class Example:
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     response_format: Any = None
     reasoning_effort: str | None = None
+    without_instructions: bool = False
 
     def prompt(self) -> str:
-        """The text the model reads."""
-        return render(
+        """The text the model reads; without the tool instructions while training starts."""
+        text = render(
             self.messages,
             thinking=self.thinking,
             tools=self.tools,
             response_format=self.response_format,
             reasoning_effort=self.reasoning_effort,
         )
+        return text.replace(TOOLS_INSTRUCTIONS, "") if self.without_instructions else text
 
     def answer(self) -> str:
         """The text the model is to write."""
@@ -503,15 +505,15 @@ def draw(rng: random.Random, task: str, most_turns: int = 3) -> Example:
 
 
 TRAINING_SHARES = {
-    "counting": 0.18,
-    "sorting": 0.10,
-    "sums": 0.12,
-    "json": 0.22,
-    "code": 0.07,
-    "repeat": 0.07,
+    "counting": 0.20,
+    "sorting": 0.06,
+    "sums": 0.08,
+    "json": 0.26,
+    "code": 0.06,
+    "repeat": 0.08,
     "facts": 0.06,
     "small talk": 0.05,
-    "tools": 0.13,
+    "tools": 0.15,
 }
 
 

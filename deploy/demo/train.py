@@ -27,6 +27,8 @@ from scoring import by_task, exact
 from tasks import TRAINING_SHARES, Example, evaluation_examples, training_example
 
 SHORT_PHASE = 0.15
+BRIEF_SHARE = 0.75
+BRIEF_UNTIL = 0.65
 WEIGHT_ROUNDING_FROM = 0.62
 ACTIVATION_ROUNDING_FROM = 0.85
 WARM_UP_STEPS = 20
@@ -34,7 +36,7 @@ DECAY_FROM = 0.35
 BALANCE_RATE = 0.005
 BATCHES_PER_STEP = 2
 PROBE_SEED = 99
-PROBE_COUNT = 24
+PROBE_COUNT = 12
 
 
 def parameter_groups(model: Model) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -72,11 +74,15 @@ def silence_outputs(model: Model) -> None:
 
 
 class Source:
-    """An endless stream of training examples; short ones alone while `is_short`."""
+    """An endless stream of training examples; short ones alone while `is_short`.
+
+    Of the examples with tools, `brief_share` come without the long, constant tool instructions.
+    """
 
     def __init__(self, seed: int, step: int) -> None:
         self.rng = random.Random(f"{seed} {step}")
         self.is_short = True
+        self.brief_share = 0.0
         self.short_shares = {t: s for t, s in TRAINING_SHARES.items() if t != "tools"}
 
     def __iter__(self) -> Iterator[Example]:
@@ -84,7 +90,9 @@ class Source:
             if self.is_short:
                 yield training_example(self.rng, self.short_shares, most_turns=0)
             else:
-                yield training_example(self.rng, TRAINING_SHARES)
+                example = training_example(self.rng, TRAINING_SHARES)
+                example.without_instructions = self.rng.random() < self.brief_share
+                yield example
 
 
 def rate(progress: float, step: int) -> float:
@@ -192,6 +200,7 @@ def main() -> None:
         progress = elapsed / seconds
         rounded = progress >= ACTIVATION_ROUNDING_FROM
         source.is_short = progress < SHORT_PHASE
+        source.brief_share = BRIEF_SHARE if progress < BRIEF_UNTIL else 0.0
         batches = [next(stream) for _ in range(BATCHES_PER_STEP)]
         total = sum(batch[2].sum().item() for batch in batches)
         model.train()
@@ -225,7 +234,7 @@ def main() -> None:
             if not math.isfinite(shown_loss):
                 raise FloatingPointError("the loss is not finite")
             shown_loss, shown_weight, shown_tokens, shown_time = 0.0, 0.0, 0, now
-        if elapsed - probed > 240:
+        if elapsed - probed > 330:
             probed = elapsed
             probe(progress >= WEIGHT_ROUNDING_FROM)
         if elapsed - saved > 60:
