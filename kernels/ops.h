@@ -162,7 +162,9 @@ class Ops {
 
   // Reads queries, choices and stored entries; writes attended: the window of the row, itself
   // included, in order of position, then compressed entries in order of index (ratio 4: choices;
-  // ratio 128: all visible), with a sink per head; rotated back. Then keeps the rows' window
+  // ratio 128: all visible), with a sink per head; rotated back. Where weights are rounded they are
+  // relative to a running maximum over blocks of 64 slots: the window has the first `window` slots,
+  // from its oldest entry, compressed entries follow (kernels/reference/attention.h). Then keeps the rows' window
   // entries and compressor rows in the sequences' states.
   virtual void Attend(int layer, const AttentionWeights& weights) = 0;
 

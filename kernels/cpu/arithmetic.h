@@ -66,6 +66,7 @@ class Arithmetic {
   // Attention of several heads over the same entries: q, out [heads, dim]; sinks [heads].
   virtual void AttendHeads(std::span<const float> q,
                            std::span<const float> entries,
+                           std::span<const std::int32_t> slots,
                            std::span<const float> sinks,
                            float scale,
                            bool round,

@@ -199,34 +199,34 @@ const std::byte* HostOps::WindowEntry(int layer,
          position % layout_.window_slots * layout_.entry_bytes;
 }
 
-std::size_t HostOps::GatherEntries(int layer,
-                                   std::size_t row,
-                                   std::vector<const std::byte*>& entries) {
+HostOps::AttendedEntries HostOps::GatherEntries(int layer, std::size_t row) const {
   const LayerCacheLayout& layout = layout_.layers[Size(layer)];
   const StepRow& place = step_->rows[row];
   const StepSpan& span = step_->spans[Size(place.span)];
+  AttendedEntries entries;
   const std::int64_t oldest = std::max<std::int64_t>(0, place.position - shape_.window + 1);
   for (std::int64_t position = oldest; position <= place.position; ++position) {
-    entries.push_back(WindowEntry(layer, span, position));
+    entries.stored.push_back(WindowEntry(layer, span, position));
+    entries.slots.push_back(static_cast<std::int32_t>(position - oldest));
   }
-  const auto compressed = [&](std::int64_t entry) {
-    entries.push_back(BlockBytes(span, entry, layout.entries_per_block) + layout.entries_offset +
-                      entry % layout.entries_per_block * layout_.entry_bytes);
+  std::int32_t slot = shape_.window;
+  const auto add_compressed = [&](std::int64_t entry) {
+    entries.stored.push_back(BlockBytes(span, entry, layout.entries_per_block) +
+                             layout.entries_offset +
+                             entry % layout.entries_per_block * layout_.entry_bytes);
+    entries.slots.push_back(slot++);
   };
   if (layout.ratio == kOverlapRatio) {
-    for (std::size_t i = 0; i < Size(shape_.index_topk); ++i) {
-      const std::int32_t entry = choices_[row * Size(shape_.index_topk) + i];
-      if (entry < 0) {
-        break;
-      }
-      compressed(entry);
+    const std::size_t topk = Size(shape_.index_topk);
+    for (std::size_t i = 0; i < topk && choices_[row * topk + i] >= 0; ++i) {
+      add_compressed(choices_[row * topk + i]);
     }
   } else if (layout.ratio != 0) {
     for (std::int64_t entry = 0; entry < (place.position + 1) / layout.ratio; ++entry) {
-      compressed(entry);
+      add_compressed(entry);
     }
   }
-  return entries.size();
+  return entries;
 }
 
 void HostOps::AttendRow(int layer,
@@ -236,13 +236,13 @@ void HostOps::AttendRow(int layer,
   const std::size_t dim = Size(shape_.head_dim);
   const std::size_t heads = Size(shape_.heads);
   const std::size_t half = Size(shape_.rope_dim) / 2;
-  std::vector<const std::byte*> stored;
-  const std::size_t count = GatherEntries(layer, row, stored);
+  const AttendedEntries attended = GatherEntries(layer, row);
+  const std::size_t count = attended.stored.size();
   std::vector<float> entries(count * dim);
   const auto decode = [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
       arithmetic_->DecodeEntry(
-          profile_, stored[Size(i)], shape_.rope_dim, RowOf(entries, Size(i), dim));
+          profile_, attended.stored[Size(i)], shape_.rope_dim, RowOf(entries, Size(i), dim));
     }
   };
   const std::span<const float> table = RopeTable(layer, row);
@@ -252,6 +252,7 @@ void HostOps::AttendRow(int layer,
     const std::span<float> out = std::span<float>(attended_).subspan(first, size);
     arithmetic_->AttendHeads(std::span<const float>(queries_).subspan(first, size),
                              entries,
+                             attended.slots,
                              weights.sink.subspan(Size(begin), Size(end - begin)),
                              1.0f / std::sqrt(static_cast<float>(dim)),
                              round_,

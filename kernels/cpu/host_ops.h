@@ -102,7 +102,13 @@ class HostOps final : public Ops {
   std::byte* BlockBytes(const StepSpan& span, std::int64_t entry, int entries_per_block) const;
   const std::byte* WindowEntry(int layer, const StepSpan& span, std::int64_t position) const;
   void ScoreRow(int layer, std::size_t row, const float* queries, const float* weights, bool shared);
-  std::size_t GatherEntries(int layer, std::size_t row, std::vector<const std::byte*>& entries);
+  // The stored entries a row attends, and their slots: the window's in order of position from slot
+  // 0, the compressed ones in order of index from slot `window`.
+  struct AttendedEntries {
+    std::vector<const std::byte*> stored;
+    std::vector<std::int32_t> slots;
+  };
+  AttendedEntries GatherEntries(int layer, std::size_t row) const;
   void AttendRow(int layer, const AttentionWeights& weights, std::size_t row, bool shared);
   void KeepState(int layer);
   void PairRows(const MoeWeights& weights);

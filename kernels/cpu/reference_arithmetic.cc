@@ -97,14 +97,20 @@ class ReferenceArithmetic final : public Arithmetic {
 
   void AttendHeads(std::span<const float> q,
                    std::span<const float> entries,
+                   std::span<const std::int32_t> slots,
                    std::span<const float> sinks,
                    float scale,
                    bool round,
                    std::span<float> out) const override {
     const std::size_t dim = q.size() / sinks.size();
     for (std::size_t h = 0; h < sinks.size(); ++h) {
-      reference::Attend(
-          q.subspan(h * dim, dim), entries, sinks[h], scale, round, out.subspan(h * dim, dim));
+      reference::Attend(q.subspan(h * dim, dim),
+                        entries,
+                        slots,
+                        sinks[h],
+                        scale,
+                        round,
+                        out.subspan(h * dim, dim));
     }
   }
 

@@ -141,11 +141,12 @@ class VectorArithmetic final : public Arithmetic {
 
   void AttendHeads(std::span<const float> q,
                    std::span<const float> entries,
+                   std::span<const std::int32_t> slots,
                    std::span<const float> sinks,
                    float scale,
                    bool round,
                    std::span<float> out) const override {
-    VectorAttend(q, entries, sinks, scale, round, out);
+    VectorAttend(q, entries, slots, sinks, scale, round, out);
   }
 
   void IndexScores(std::span<const float> queries,

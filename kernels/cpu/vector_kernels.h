@@ -46,6 +46,7 @@ void VectorDecodeE2m1(std::span<const std::uint8_t> bytes, float scale, float* o
 
 void VectorAttend(std::span<const float> q,
                   std::span<const float> entries,
+                  std::span<const std::int32_t> slots,
                   std::span<const float> sinks,
                   float scale,
                   bool round,

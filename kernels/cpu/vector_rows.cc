@@ -14,6 +14,7 @@
 
 #include "kernels/cpu/lanes-inl.h"
 #include "kernels/cpu/vector_kernels.h"
+#include "kernels/reference/attention.h"
 
 // Everything but the products: element-wise work, norms, attention, index scores. Row widths are
 // multiples of 16.
@@ -218,32 +219,40 @@ void Products(const float* a,
   }
 }
 
-// Turns scores [count], padded to 16, into weights relative to the largest of them and the sink;
-// returns the denominator. Padding becomes zero.
-float SoftmaxRow(float* scores, std::size_t count, std::size_t padded, float scale, float sink,
-                 bool round) {
+// Turns scores [count], followed by padding to a multiple of 16, into weights; returns the
+// denominator. shifts and factors have the padded size; padding weighs nothing.
+float SoftmaxRow(std::span<float> scores,
+                 std::span<const std::int32_t> slots,
+                 float scale,
+                 float sink,
+                 bool round,
+                 std::span<float> shifts,
+                 std::span<float> factors) {
   const FloatTag d;
-  float largest = sink;
+  const std::size_t count = slots.size();
   for (std::size_t k = 0; k < count; ++k) {
     scores[k] *= scale;
-    largest = std::max(largest, scores[k]);
   }
-  std::fill(scores + count, scores + padded, -INFINITY);
+  const float largest = reference::RunningMaxima(scores.first(count), slots, shifts, factors);
+  for (std::size_t k = count; k < scores.size(); ++k) {
+    scores[k] = shifts[k] = factors[k] = 0.0f;
+  }
   Sixteen sums = ZeroSixteen();
-  const FloatVector shift = hn::Set(d, largest);
   const FloatVector floor = hn::Set(d, -100.0f);  // exp of less is zero among these sums
-  for (std::size_t k = 0; k < padded; k += kSums) {
-    Sixteen value = LoadSixteen(scores + k);
+  for (std::size_t k = 0; k < scores.size(); k += kSums) {
+    Sixteen value = LoadSixteen(&scores[k]);
+    const Sixteen shift = LoadSixteen(&shifts[k]);
+    const Sixteen factor = LoadSixteen(&factors[k]);
     for (std::size_t p = 0; p < kParts; ++p) {
-      const FloatVector exponent = hn::Sub(value.part[p], shift);
+      const FloatVector exponent = hn::Sub(value.part[p], shift.part[p]);
       const FloatVector weight = hn::IfThenElseZero(
           hn::Gt(exponent, floor), hn::Exp(d, hn::Max(exponent, floor)));
-      sums.part[p] = hn::Add(sums.part[p], weight);
-      value.part[p] = MaybeRound(weight, round);
+      sums.part[p] = hn::MulAdd(weight, factor.part[p], sums.part[p]);
+      value.part[p] = hn::Mul(MaybeRound(weight, round), factor.part[p]);
     }
-    StoreSixteen(value, scores + k);
+    StoreSixteen(value, &scores[k]);
   }
-  return ReduceSixteen(sums) + std::exp(sink - largest);
+  return ReduceSixteen(sums) + reference::SinkWeight(sink, largest);
 }
 
 // out[h] = sum_k weights[h, k] entries[k], k ascending, for kHeads heads and four vectors of
@@ -289,20 +298,28 @@ HWY_INLINE void WeighEntries(const float* weights,
 
 void AttendHeads(std::span<const float> q,
                  std::span<const float> entries,
+                 std::span<const std::int32_t> slots,
                  std::span<const float> sinks,
                  float scale,
                  bool round,
                  std::span<float> out) {
   const std::size_t heads = sinks.size();
   const std::size_t dim = q.size() / heads;
-  const std::size_t count = entries.size() / dim;
+  const std::size_t count = slots.size();
   const std::size_t padded = (count + kSums - 1) / kSums * kSums;
   std::vector<float> weights(heads * padded);
   std::vector<float> denominators(heads);
+  std::vector<float> shifts(padded);
+  std::vector<float> factors(padded);
   Products(entries.data(), count, q.data(), heads, dim, weights.data(), padded);
   for (std::size_t h = 0; h < heads; ++h) {
-    denominators[h] =
-        SoftmaxRow(&weights[h * padded], count, padded, scale, sinks[h], round);
+    denominators[h] = SoftmaxRow(std::span<float>(weights).subspan(h * padded, padded),
+                                 slots,
+                                 scale,
+                                 sinks[h],
+                                 round,
+                                 shifts,
+                                 factors);
   }
   std::size_t h = 0;
   for (; h + 2 <= heads; h += 2) {
@@ -409,11 +426,12 @@ void VectorDecodeE2m1(std::span<const std::uint8_t> bytes, float scale, float* o
 
 void VectorAttend(std::span<const float> q,
                   std::span<const float> entries,
+                  std::span<const std::int32_t> slots,
                   std::span<const float> sinks,
                   float scale,
                   bool round,
                   std::span<float> out) {
-  HWY_DYNAMIC_DISPATCH(AttendHeads)(q, entries, sinks, scale, round, out);
+  HWY_DYNAMIC_DISPATCH(AttendHeads)(q, entries, slots, sinks, scale, round, out);
 }
 
 void VectorIndexScores(std::span<const float> queries,
