@@ -6,7 +6,8 @@
 
 namespace sparkspan::kernels {
 
-// q = bf16(q rsqrt(mean(q^2) + epsilon)) for each head, then the last 64 dimensions rotated.
+// q = q rsqrt(mean(q^2) + epsilon) for each head, with the square, mean, sum, root and product each
+// rounded to bf16; then the last 64 dimensions rotated.
 struct QueryArguments {
   std::uint16_t* q;  // bf16 [rows, heads, 512], in place
   RopeRows rope;

@@ -17,10 +17,13 @@ SIMT_KERNEL(kLatentThreads) query(QueryArguments arguments) {
   std::uint16_t* q =
       arguments.q + static_cast<std::int64_t>(simt::block_index()) * kHeadDim + latent_dimension();
   Pair value = load_pair_bf16(q);
-  const float squares =
-      simt::block_sum(simt::fma(value.low, value.low, value.high * value.high), shared.partial);
+  // The published reference does this as a chain of bf16 operations.
+  const float squares = simt::block_sum(
+      simt::round_to_bf16(value.low * value.low) + simt::round_to_bf16(value.high * value.high),
+      shared.partial);
+  const float mean = simt::round_to_bf16(simt::divide(squares, static_cast<float>(kHeadDim)));
   const float scale =
-      simt::rsqrt(simt::divide(squares, static_cast<float>(kHeadDim)) + arguments.epsilon);
+      simt::round_to_bf16(simt::rsqrt(simt::round_to_bf16(mean + arguments.epsilon)));
   value = round_pair({value.low * scale, value.high * scale});
   if (simt::warp_index() == kRopeWarp) {
     const float* rope = arguments.rope + static_cast<std::int64_t>(row) * kRopeDim;

@@ -110,6 +110,10 @@ TEST(EntryWrite, StoresTheNormalisedRotatedLatent) {
   EXPECT_EQ(pool.pages.Entry(3)[0], 0x5A);
 }
 
+double Round(double value) {
+  return Bf16Value(simt::float_to_bf16(static_cast<float>(value)));
+}
+
 TEST(Query, NormalisesEachHeadAndRotates) {
   constexpr int kRows = 2;
   constexpr int kHeads = 3;
@@ -125,14 +129,11 @@ TEST(Query, NormalisesEachHeadAndRotates) {
     std::vector<double> expected(kHeadDim);
     double squares = 0;
     for (int i = 0; i < kHeadDim; ++i) {
-      squares += std::pow(Bf16Value(q[At(head * kHeadDim + i)]), 2);
+      squares += Round(std::pow(Bf16Value(q[At(head * kHeadDim + i)]), 2));
     }
+    const double scale = Round(1 / std::sqrt(Round(Round(squares / kHeadDim) + 1e-6)));
     for (int i = 0; i < kHeadDim; ++i) {
-      expected[At(i)] =
-          Bf16Value(q[At(head * kHeadDim + i)]) / std::sqrt(squares / kHeadDim + 1e-6);
-    }
-    for (double& value : expected) {
-      value = Bf16Value(simt::float_to_bf16(static_cast<float>(value)));
+      expected[At(i)] = Round(Bf16Value(q[At(head * kHeadDim + i)]) * scale);
     }
     Rotate(expected.data(), rope.data() + head / kHeads * kRopeDim, 1);
     for (int i = 0; i < kHeadDim; ++i) {
