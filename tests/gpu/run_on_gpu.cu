@@ -1,11 +1,10 @@
-// Puts the GPU where the kernels' tests expect the emulator: every allocation is managed memory, so
-// the tests' vectors are the device's too, and each Emulate... launches and waits.
+// Puts the GPU where the kernels' tests expect the emulator: each Emulate... launches and waits.
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
-#include <new>
 
 #include "kernels/attention/attention.h"
 #include "kernels/compressor/compressor.h"
@@ -18,18 +17,12 @@
 #include "kernels/router/router.h"
 #include "kernels/sampling/sampling.h"
 
-void* operator new(std::size_t bytes) {
+// Called by managed_memory.cc, because nvcc takes a replaced operator new for device code too.
+void* AllocateManaged(std::size_t bytes) {
   void* memory = nullptr;
-  if (cudaMallocManaged(&memory, bytes == 0 ? 1 : bytes) != cudaSuccess) {
-    std::fprintf(stderr, "no managed memory for %zu bytes\n", bytes);
-    std::abort();
-  }
-  return memory;
+  return cudaMallocManaged(&memory, bytes) == cudaSuccess ? memory : nullptr;
 }
-void operator delete(void* memory) noexcept {
-  cudaFree(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
+void FreeManaged(void* memory) {
   cudaFree(memory);
 }
 

@@ -1,5 +1,5 @@
-// Whole layers of the golden model-a composed from kernels only, each fed the stored input of the
-// reference and compared with its stored output.
+// Whole layers of the golden model-a, and draft stages of dspark-a, composed from kernels only,
+// each fed the stored input of the reference and compared with its stored output.
 
 #include <gtest/gtest.h>
 
@@ -26,9 +26,8 @@
 namespace sparkspan::kernels {
 namespace {
 
-// model-a's sizes; heads, ratios, rope and index dimensions are the real model's.
+// Sizes of both models; ratios, rope and index dimensions are the real model's.
 constexpr int kHidden = 256;
-constexpr int kHeads = 8;
 constexpr int kQRank = 128;
 constexpr int kGroups = 2;
 constexpr int kORank = 128;
@@ -37,10 +36,7 @@ constexpr int kChoices = 6;
 constexpr int kIntermediate = 128;
 constexpr int kIndexHeads = 8;
 constexpr int kTopK = 32;
-constexpr int kHashedLayers = 3;
 constexpr int kLayers = 7;
-constexpr int kRatios[kLayers] = {0, 0, 4, 128, 4, 128, 4};
-constexpr int kRows = 7;  // prompt p7
 constexpr float kEpsilon = 1e-6F;
 constexpr float kRouteScale = 1.5F;
 constexpr float kLimit = 10;
@@ -82,22 +78,36 @@ struct Activation {
   std::vector<std::uint8_t> codes;
   std::vector<std::uint8_t> scales;
 
-  explicit Activation(int width)
-      : bf16(At(kRows * width)), codes(At(kRows * width)), scales(At(kRows * width / 128)) {}
+  Activation(int rows, int width)
+      : bf16(At(rows * width)), codes(At(rows * width)), scales(At(rows * width / 128)) {}
 };
 
+// One block of the model for some rows of one sequence, every step of it a kernel.
 class Layer {
  public:
-  Layer(const GoldenTensors& tensors, int index)
+  // Ratio 0 sees the window only; hashed layers route by token.
+  Layer(const GoldenTensors& tensors,
+        std::string prefix,
+        int ratio,
+        bool hashed,
+        int heads,
+        std::vector<std::int32_t> positions)
       : tensors_(tensors),
-        index_(index),
-        ratio_(kRatios[index]),
-        prefix_("layers." + std::to_string(index) + ".") {
-    positions_.resize(kRows);
-    std::iota(positions_.begin(), positions_.end(), 0);
+        ratio_(ratio),
+        hashed_(hashed),
+        heads_(heads),
+        rows_(static_cast<int>(positions.size())),
+        prefix_(std::move(prefix)),
+        positions_(std::move(positions)) {
     for (const int position : positions_) {
       AddRope(rope_, ratio_ != 0, position);
     }
+  }
+
+  // Makes this a draft block: all rows see these stored entries and each other.
+  void DraftAfter(std::vector<std::uint8_t> entries) {
+    drafts_ = true;
+    earlier_ = std::move(entries);
   }
 
   std::vector<std::uint16_t> Run(std::vector<std::uint16_t> streams,
@@ -107,6 +117,33 @@ class Layer {
     return Sublayer(streams, "hc_ffn_", "ffn_norm.weight", [&](const Activation& x) {
       return FeedForward(x, tokens);
     });
+  }
+
+  // The drafter's view of the trunk: main_norm(main_proj(main hidden states)).
+  Activation MainInput(std::vector<std::uint16_t> hidden) const {
+    const int width = static_cast<int>(hidden.size()) / rows_;
+    Activation h(rows_, width);
+    h.bf16 = std::move(hidden);
+    EmulateQuantize({h.bf16.data(), rows_, width, h.codes.data(), h.scales.data()});
+    const auto raw = Halves(E4m3("main_proj", kHidden, width), h, true);
+    return Normalized(raw, "main_norm.weight", kHidden);
+  }
+
+  // The window entries of x, stored.
+  std::vector<std::uint8_t> Entries(const Activation& x) const {
+    const auto kv = Halves(E4m3("attn.wkv", kHeadDim, kHidden), x, true);
+    const auto gain = Get<std::uint16_t>("attn.kv_norm.weight");
+    std::vector<std::uint8_t> stored(At(rows_ * kEntryBytes));
+    std::vector<std::int32_t> slots(At(rows_));
+    std::iota(slots.begin(), slots.end(), 0);
+    EmulateEntryWrite({kv.data(),
+                       gain.data(),
+                       rope_.data(),
+                       kEpsilon,
+                       rows_,
+                       {stored.data(), 0, 1 << 20},
+                       slots.data()});
+    return stored;
   }
 
  private:
@@ -163,10 +200,10 @@ class Layer {
                    .activation_scale = codes ? x.scales.data() : nullptr,
                    .groups = groups,
                    .output = out,
-                   .rows = kRows});
+                   .rows = rows_});
   }
   std::vector<float> Floats(const Weight& weight, const Activation& x, bool codes) const {
-    std::vector<float> out(At(kRows * weight.n));
+    std::vector<float> out(At(rows_ * weight.n));
     Product(weight, x, codes, 1, OutputFormat::kFloat, out.data());
     return out;
   }
@@ -174,9 +211,25 @@ class Layer {
                                     const Activation& x,
                                     bool codes,
                                     int groups = 1) const {
-    std::vector<std::uint16_t> out(At(kRows * weight.n));
+    std::vector<std::uint16_t> out(At(rows_ * weight.n));
     Product(weight, x, codes, groups, OutputFormat::kBf16, out.data());
     return out;
+  }
+
+  Activation Normalized(const std::vector<std::uint16_t>& raw,
+                        const std::string& norm,
+                        int width) const {
+    const auto gain = Get<std::uint16_t>(norm);
+    Activation x(rows_, width);
+    EmulateRmsNorm({raw.data(),
+                    gain.data(),
+                    kEpsilon,
+                    rows_,
+                    width,
+                    x.bf16.data(),
+                    x.codes.data(),
+                    x.scales.data()});
+    return x;
   }
 
   // Mix, norm, the sublayer, and its output mixed back; run returns fp32 [rows, hidden].
@@ -190,11 +243,11 @@ class Layer {
     const auto scale = Get<float>(site + "scale");
     const auto gain = Get<std::uint16_t>(norm);
     std::vector<float> partial(
-        At(kRows * (kStreams * kHidden / kMixColumnsPerBlock) * kMixPartials));
-    std::vector<float> post(At(kRows * kStreams));
-    std::vector<float> comb(At(kRows * kStreams * kStreams));
-    Activation x(kHidden);
-    EmulateMix({streams.data(), fn.data(), kRows, kHidden, kMixes, partial.data()});
+        At(rows_ * (kStreams * kHidden / kMixColumnsPerBlock) * kMixPartials));
+    std::vector<float> post(At(rows_ * kStreams));
+    std::vector<float> comb(At(rows_ * kStreams * kStreams));
+    Activation x(rows_, kHidden);
+    EmulateMix({streams.data(), fn.data(), rows_, kHidden, kMixes, partial.data()});
     EmulatePre({streams.data(),
                 partial.data(),
                 base.data(),
@@ -205,7 +258,7 @@ class Layer {
                 {nullptr,
                  gain.data(),
                  kEpsilon,
-                 kRows,
+                 rows_,
                  kHidden,
                  x.bf16.data(),
                  x.codes.data(),
@@ -215,58 +268,45 @@ class Layer {
     const std::vector<float> y = run(x);
     std::vector<std::uint16_t> out(streams.size());
     EmulatePost(
-        {streams.data(), y.data(), 1, post.data(), comb.data(), kRows, kHidden, out.data()});
+        {streams.data(), y.data(), 1, post.data(), comb.data(), rows_, kHidden, out.data()});
     return out;
   }
 
   std::vector<float> Attend(const Activation& x) const {
-    Activation qr(kQRank);
-    const auto raw = Halves(E4m3("attn.wq_a", kQRank, kHidden), x, true);
-    const auto q_gain = Get<std::uint16_t>("attn.q_norm.weight");
-    EmulateRmsNorm({raw.data(),
-                    q_gain.data(),
-                    kEpsilon,
-                    kRows,
-                    kQRank,
-                    qr.bf16.data(),
-                    qr.codes.data(),
-                    qr.scales.data()});
-    auto q = Halves(E4m3("attn.wq_b", kHeads * kHeadDim, kQRank), qr, true);
-    EmulateQuery({q.data(), rope_.data(), kEpsilon, kRows, kHeads});
+    const Activation qr = Normalized(
+        Halves(E4m3("attn.wq_a", kQRank, kHidden), x, true), "attn.q_norm.weight", kQRank);
+    auto q = Halves(E4m3("attn.wq_b", heads_ * kHeadDim, kQRank), qr, true);
+    EmulateQuery({q.data(), rope_.data(), kEpsilon, rows_, heads_});
 
-    const auto kv = Halves(E4m3("attn.wkv", kHeadDim, kHidden), x, true);
-    const auto kv_gain = Get<std::uint16_t>("attn.kv_norm.weight");
-    std::vector<std::uint8_t> window(At(kRows * kEntryBytes));
-    const EntryPages window_pages{window.data(), 0, 1 << 20};
-    EmulateEntryWrite({kv.data(),
-                       kv_gain.data(),
-                       rope_.data(),
-                       kEpsilon,
-                       kRows,
-                       window_pages,
-                       positions_.data()});
+    std::vector<std::uint8_t> window = earlier_;
+    const auto written = Entries(x);
+    window.insert(window.end(), written.begin(), written.end());
+    const int entries = static_cast<int>(window.size()) / kEntryBytes;
 
-    // Row r sees window entries 0 to r, and the compressed entries that its token completed.
+    // Row r sees window entries 0 to r, and the compressed entries that its token completed; a
+    // drafted row sees the whole window.
     AttentionArguments a{};
     std::vector<std::int32_t> window_slots, window_count, compressed_count;
-    for (int row = 0; row < kRows; ++row) {
-      window_slots.insert(window_slots.end(), positions_.begin(), positions_.end());
-      window_count.push_back(row + 1);
+    for (int row = 0; row < rows_; ++row) {
+      for (int entry = 0; entry < entries; ++entry) {
+        window_slots.push_back(entry);
+      }
+      window_count.push_back(drafts_ ? entries : row + 1);
       compressed_count.push_back(ratio_ == 0 ? 0 : (row + 1) / ratio_);
     }
-    std::vector<std::uint8_t> compressed(At(kRows * kEntryBytes));
-    std::vector<std::int32_t> chosen(At(kRows * kTopK), -1);
-    const std::vector<std::int32_t> table(kRows, 0);
+    std::vector<std::uint8_t> compressed(At(rows_ * kEntryBytes));
+    std::vector<std::int32_t> chosen(At(rows_ * kTopK), -1);
+    const std::vector<std::int32_t> table(rows_, 0);
     if (compressed_count.back() > 0) {
       Compress(x, "attn.compressor.", kHeadDim, compressed.data());
       Index(x, qr, compressed_count, table, chosen);
     }
     const auto sink = Get<float>("attn.attn_sink");
     a.q = q.data();
-    a.window = window_pages;
+    a.window = {window.data(), 0, 1 << 20};
     a.window_slots = window_slots.data();
     a.window_count = window_count.data();
-    a.window_max = kRows;
+    a.window_max = entries;
     a.compressed = {compressed.data(), 0, 1 << 20};
     a.compressed_slots = chosen.data();
     a.page_table = table.data();
@@ -275,20 +315,20 @@ class Layer {
     a.compressed_max = kTopK;
     a.sink = sink.data();
     a.rope = rope_.data();
-    a.rows = kRows;
-    a.heads = kHeads;
-    std::vector<float> partial(At(kRows * SplitsOf(a) * kHeads * kHeadDim));
-    std::vector<float> stats(At(kRows * SplitsOf(a) * kHeads * 2));
-    Activation o(kHeads * kHeadDim);
+    a.rows = rows_;
+    a.heads = heads_;
+    std::vector<float> partial(At(rows_ * SplitsOf(a) * heads_ * kHeadDim));
+    std::vector<float> stats(At(rows_ * SplitsOf(a) * heads_ * 2));
+    Activation o(rows_, heads_ * kHeadDim);
     a.partial = partial.data();
     a.partial_stats = stats.data();
     a.out = o.bf16.data();
     EmulateAttention(a);
 
-    Activation z(kGroups * kORank);
+    Activation z(rows_, kGroups * kORank);
     z.bf16 =
-        Halves(E4m3("attn.wo_a", kGroups * kORank, kHeads * kHeadDim / kGroups), o, false, kGroups);
-    EmulateQuantize({z.bf16.data(), kRows, kGroups * kORank, z.codes.data(), z.scales.data()});
+        Halves(E4m3("attn.wo_a", kGroups * kORank, heads_ * kHeadDim / kGroups), o, false, kGroups);
+    EmulateQuantize({z.bf16.data(), rows_, kGroups * kORank, z.codes.data(), z.scales.data()});
     return Floats(E4m3("attn.wo_b", kHidden, kGroups * kORank), z, true);
   }
 
@@ -298,11 +338,11 @@ class Layer {
     const auto projected = Floats(Bf16({"" + name + "wkv", name + "wgate"}, kHidden), x, false);
     const auto ape = Get<float>(name + "ape");
     const auto gain = Get<std::uint16_t>(name + "norm.weight");
-    const std::vector<std::int32_t> zeros(kRows, 0);
+    const std::vector<std::int32_t> zeros(rows_, 0);
     std::vector<float> ring(At(2 * ratio_ * 2 * width));
     std::vector<std::int32_t> boundaries, slots;
     std::vector<float> rope;
-    for (int row = ratio_ - 1; row < kRows; row += ratio_) {
+    for (int row = ratio_ - 1; row < rows_; row += ratio_) {
       boundaries.push_back(row);
       slots.push_back(row / ratio_);
       AddRope(rope, true, row / ratio_ * ratio_);
@@ -341,16 +381,16 @@ class Layer {
     std::vector<std::uint8_t> keys(At(64 * kIndexKeyBytes));
     Compress(x, "attn.indexer.compressor.", kIndexDim, keys.data());
     const auto iq = Halves(E4m3("attn.indexer.wq_b", kIndexHeads * kIndexDim, kQRank), qr, true);
-    std::vector<std::uint8_t> codes(At(kRows * kIndexHeads * kIndexCodeBytes));
-    std::vector<std::uint8_t> scales(At(kRows * kIndexHeads * kIndexScaleBytes));
-    EmulateIndexQuery({iq.data(), rope_.data(), kRows, kIndexHeads, codes.data(), scales.data()});
+    std::vector<std::uint8_t> codes(At(rows_ * kIndexHeads * kIndexCodeBytes));
+    std::vector<std::uint8_t> scales(At(rows_ * kIndexHeads * kIndexScaleBytes));
+    EmulateIndexQuery({iq.data(), rope_.data(), rows_, kIndexHeads, codes.data(), scales.data()});
     const auto weights = Floats(Bf16({"attn.indexer.weights_proj"}, kHidden), x, false);
-    std::vector<float> scores(At(kRows * 64));
+    std::vector<float> scores(At(rows_ * 64));
     EmulateIndexScore({codes.data(),
                        scales.data(),
                        weights.data(),
                        1 / std::sqrt(static_cast<float>(kIndexDim * kIndexHeads)),
-                       kRows,
+                       rows_,
                        kIndexHeads,
                        {keys.data(), 0, 64},
                        table.data(),
@@ -358,7 +398,7 @@ class Layer {
                        visible.data(),
                        scores.data(),
                        64});
-    EmulateTopK({scores.data(), 64, visible.data(), chosen.data(), kRows, kTopK});
+    EmulateTopK({scores.data(), 64, visible.data(), chosen.data(), rows_, kTopK});
   }
 
   std::vector<float> FeedForward(const Activation& x,
@@ -366,7 +406,7 @@ class Layer {
     const auto logits = Floats(Bf16({"ffn.gate"}, kHidden), x, false);
     std::vector<std::int32_t> hashed;
     std::vector<float> bias;
-    if (index_ < kHashedLayers) {
+    if (hashed_) {
       const auto table = Get<std::int64_t>("ffn.gate.tid2eid");
       for (const std::int64_t token : tokens) {
         for (int choice = 0; choice < kChoices; ++choice) {
@@ -377,13 +417,13 @@ class Layer {
     } else {
       bias = Get<float>("ffn.gate.bias");
     }
-    std::vector<std::int32_t> ids(At(kRows * kChoices));
-    std::vector<float> weights(At(kRows * kChoices));
+    std::vector<std::int32_t> ids(At(rows_ * kChoices));
+    std::vector<float> weights(At(rows_ * kChoices));
     EmulateRouter({logits.data(),
                    bias.empty() ? nullptr : bias.data(),
                    hashed.empty() ? nullptr : hashed.data(),
                    kRouteScale,
-                   kRows,
+                   rows_,
                    kExperts,
                    kChoices,
                    ids.data(),
@@ -400,7 +440,7 @@ class Layer {
     }
     const auto routed = Experts(x, w1, w3, w2, ids, weights.data(), kExperts, kChoices);
     const std::string name = "ffn.shared_experts.";
-    const std::vector<std::int32_t> everyone(kRows, 0);
+    const std::vector<std::int32_t> everyone(rows_, 0);
     const auto shared = Experts(x,
                                 E4m3(name + "w1", kIntermediate, kHidden),
                                 E4m3(name + "w3", kIntermediate, kHidden),
@@ -409,14 +449,14 @@ class Layer {
                                 nullptr,
                                 1,
                                 1);
-    std::vector<float> out(At(kRows * kHidden));
+    std::vector<float> out(At(rows_ * kHidden));
     EmulateCombine({routed.data(),
                     ids.data(),
                     0,
                     kExperts,
                     shared.data(),
                     true,
-                    kRows,
+                    rows_,
                     kChoices,
                     kHidden,
                     out.data()});
@@ -431,11 +471,11 @@ class Layer {
                              const float* weights,
                              int experts,
                              int choices) const {
-    const int assignments = kRows * choices;
+    const int assignments = rows_ * choices;
     std::vector<std::int32_t> offsets(At(experts + 1)), order(At(assignments)), active(At(experts));
     std::vector<std::int32_t> active_count(1);
     EmulateGrouping({ids.data(),
-                     kRows,
+                     rows_,
                      choices,
                      0,
                      experts,
@@ -460,7 +500,7 @@ class Layer {
                    x.scales.data(),
                    weights,
                    kLimit,
-                   kRows,
+                   rows_,
                    choices,
                    t.data(),
                    t_scale.data()});
@@ -472,23 +512,50 @@ class Layer {
                  grouping,
                  t.data(),
                  t_scale.data(),
-                 kRows,
+                 rows_,
                  choices,
                  y.data()});
     return y;
   }
 
   const GoldenTensors& tensors_;
-  int index_;
   int ratio_;
+  bool hashed_;
+  int heads_;
+  int rows_;
   std::string prefix_;
   std::vector<std::int32_t> positions_;
   std::vector<float> rope_;
+  bool drafts_ = false;
+  std::vector<std::uint8_t> earlier_;
 };
+
+std::vector<std::uint16_t> ToBf16(std::span<const float> values) {
+  std::vector<std::uint16_t> out(values.size());
+  std::transform(values.begin(), values.end(), out.begin(), simt::float_to_bf16);
+  return out;
+}
+
+std::vector<std::int32_t> Positions(int first, int count) {
+  std::vector<std::int32_t> positions(At(count));
+  std::iota(positions.begin(), positions.end(), first);
+  return positions;
+}
+
+// The READMEs' limit of a single layer in rf.
+void ExpectLayer(const std::vector<std::uint16_t>& out, std::span<const float> stored) {
+  std::vector<float> actual(out.size());
+  std::transform(out.begin(), out.end(), actual.begin(), simt::bf16_to_float);
+  const std::vector<double> expected(stored.begin(), stored.end());
+  ExpectRelativeRms(actual, expected, 1e-2);
+}
 
 class ModelA : public testing::TestWithParam<int> {};
 
 TEST_P(ModelA, LayerOutputIsTheStoredOne) {
+  constexpr int kRatios[kLayers] = {0, 0, 4, 128, 4, 128, 4};
+  constexpr int kHashedLayers = 3;
+  constexpr int kRows = 7;
   const auto folder = tests::GoldenPath("model-a");
   if (!folder) {
     GTEST_SKIP() << "the golden data of model-a is not here";
@@ -503,20 +570,67 @@ TEST_P(ModelA, LayerOutputIsTheStoredOne) {
   const auto states = tensors.Get<float>("rf/p7/h_all");
   const std::size_t size = At(kRows * kStreams * kHidden);
   const auto state = [&](int layer) { return std::span(states).subspan(At(layer) * size, size); };
-  const int layer = GetParam();
-  std::vector<std::uint16_t> streams(size);
-  std::transform(state(layer).begin(), state(layer).end(), streams.begin(), simt::float_to_bf16);
+  const int index = GetParam();
   emulator::Emulation emulation;
-  const auto out = Layer(tensors, layer).Run(streams, tokens);
+  Layer layer(tensors,
+              "layers." + std::to_string(index) + ".",
+              kRatios[index],
+              index < kHashedLayers,
+              8,
+              Positions(0, kRows));
+  ExpectLayer(layer.Run(ToBf16(state(index)), tokens), state(index + 1));
   EXPECT_TRUE(emulation.report().findings.empty()) << emulation.report().ToString();
-  std::vector<float> actual(size);
-  std::transform(out.begin(), out.end(), actual.begin(), simt::bf16_to_float);
-  const std::vector<double> expected(state(layer + 1).begin(), state(layer + 1).end());
-  // The README's limit of a single layer in rf.
-  ExpectRelativeRms(actual, expected, 1e-2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Layers, ModelA, testing::Range(0, kLayers));
+
+class DsparkA : public testing::TestWithParam<int> {};
+
+TEST_P(DsparkA, StageOutputIsTheStoredOne) {
+  constexpr int kPrompt = 9;  // positions 0 to 8 are the trunk's, 9 to 13 the draft's
+  constexpr int kBlock = 5;
+  constexpr int kHeads = 4;
+  const auto folder = tests::GoldenPath("dspark-a");
+  if (!folder) {
+    GTEST_SKIP() << "the golden data of dspark-a is not here";
+  }
+  GoldenTensors tensors;
+  tensors.Load(*folder / "model.safetensors");
+  tensors.Load(*folder / "vectors.safetensors");
+  const auto states = tensors.Get<float>("rf/p9/stage_h");  // [step, stage, row, stream, hidden]
+  const std::size_t size = At(kBlock * kStreams * kHidden);
+  const int stage = GetParam();
+  const std::string prefix = "mtp." + std::to_string(stage) + ".";
+  emulator::Emulation emulation;
+
+  auto hidden = tensors.Get<float>("rf/p9/main_hidden_prefill");
+  const auto newest = tensors.Get<float>("rf/p9/main_hidden");
+  hidden.insert(hidden.end(), newest.begin(), newest.begin() + 3 * kHidden);
+  const Activation main_input =
+      Layer(tensors, "mtp.0.", 0, false, kHeads, Positions(0, kPrompt)).MainInput(ToBf16(hidden));
+  Layer layer(tensors, prefix, 0, false, kHeads, Positions(kPrompt, kBlock));
+  layer.DraftAfter(
+      Layer(tensors, prefix, 0, false, kHeads, Positions(0, kPrompt)).Entries(main_input));
+
+  std::vector<std::uint16_t> streams;
+  if (stage > 0) {
+    streams = ToBf16(std::span(states).subspan(At(stage - 1) * size, size));
+  } else {
+    // The anchor and four noise tokens, embedded and copied to the four streams.
+    std::ifstream file(*folder / "config.json");
+    const auto noise = nlohmann::json::parse(file)["dspark_noise_token_id"].get<int>();
+    const int anchor = tensors.Get<std::int32_t>("rf/p9/draft_ids")[0];
+    const auto embedding = tensors.Get<std::uint16_t>("embed.weight");
+    for (int copy = 0; copy < kBlock * kStreams; ++copy) {
+      const auto row = embedding.begin() + (copy < kStreams ? anchor : noise) * kHidden;
+      streams.insert(streams.end(), row, row + kHidden);
+    }
+  }
+  ExpectLayer(layer.Run(streams, {}), std::span(states).subspan(At(stage) * size, size));
+  EXPECT_TRUE(emulation.report().findings.empty()) << emulation.report().ToString();
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, DsparkA, testing::Range(0, 3));
 
 }  // namespace
 }  // namespace sparkspan::kernels
