@@ -2,7 +2,11 @@
 
 namespace sparkspan::kernels {
 
-void EmulateRmsNorm(const RmsNormArguments& arguments) { run_rms_norm(arguments, nullptr); }
-void EmulateQuantize(const QuantizeArguments& arguments) { run_quantize(arguments, nullptr); }
+void EmulateRmsNorm(const RmsNormArguments& arguments) {
+  run_rms_norm(arguments, nullptr);
+}
+void EmulateQuantize(const QuantizeArguments& arguments) {
+  run_quantize(arguments, nullptr);
+}
 
 }  // namespace sparkspan::kernels

@@ -2,6 +2,8 @@
 
 namespace sparkspan::kernels {
 
-void EmulateRouter(const RouterArguments& arguments) { run_router(arguments, nullptr); }
+void EmulateRouter(const RouterArguments& arguments) {
+  run_router(arguments, nullptr);
+}
 
 }  // namespace sparkspan::kernels

@@ -2,7 +2,11 @@
 
 namespace sparkspan::kernels {
 
-void EmulatePick(const PickArguments& arguments) { run_pick(arguments, nullptr); }
-void EmulateAccept(const AcceptArguments& arguments) { run_accept(arguments, nullptr); }
+void EmulatePick(const PickArguments& arguments) {
+  run_pick(arguments, nullptr);
+}
+void EmulateAccept(const AcceptArguments& arguments) {
+  run_accept(arguments, nullptr);
+}
 
 }  // namespace sparkspan::kernels

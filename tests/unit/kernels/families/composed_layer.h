@@ -1,0 +1,531 @@
+#pragma once
+
+// Layers composed from kernels only, for the golden models: what the model's device execution does
+// with the same arguments.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/attention/attention.h"
+#include "kernels/compressor/compressor.h"
+#include "kernels/hyper_connection/hyper_connection.h"
+#include "kernels/indexer/index_score.h"
+#include "kernels/indexer/top_k.h"
+#include "kernels/linear/linear.h"
+#include "kernels/moe/moe.h"
+#include "kernels/router/router.h"
+#include "tests/unit/kernels/families/golden_tensors.h"
+#include "tests/unit/kernels/simt/closeness.h"
+
+namespace sparkspan::kernels {
+
+// Sizes of both models; ratios, rope and index dimensions are the real model's.
+constexpr int kHidden = 256;
+constexpr int kQRank = 128;
+constexpr int kGroups = 2;
+constexpr int kORank = 128;
+constexpr int kExperts = 16;
+constexpr int kChoices = 6;
+constexpr int kIntermediate = 128;
+constexpr int kIndexHeads = 8;
+constexpr int kTopK = 32;
+constexpr int kLayers = 7;
+constexpr float kEpsilon = 1e-6F;
+constexpr float kRouteScale = 1.5F;
+constexpr float kLimit = 10;
+
+// A prepared weight.
+struct Weight {
+  WeightFormat format;
+  int n;
+  int k;
+  std::vector<std::byte> data;
+  std::vector<std::uint8_t> scale;
+};
+
+// The angles of a position, each step rounded to fp32 as the reference does it.
+inline void AddRope(std::vector<float>& rope, bool compressed, int position) {
+  const float theta = compressed ? 160000 : 10000;
+  const auto correction = [&](double turns) {
+    return kRopeDim * std::log(512 / (turns * 2 * M_PI)) / (2 * std::log(160000.0));
+  };
+  const double low = std::max(std::floor(correction(32)), 0.0);
+  const double high = std::min(std::ceil(correction(1)), kRopeDim - 1.0);
+  std::vector<float> sines;
+  for (int i = 0; i < kRopePairs; ++i) {
+    float frequency = 1 / std::pow(theta, static_cast<float>(2 * i) / kRopeDim);
+    if (compressed) {
+      const auto ramp = static_cast<float>(std::clamp((i - low) / (high - low), 0.0, 1.0));
+      frequency = frequency * (1 - ramp) + frequency / 16 * ramp;
+    }
+    const float angle = static_cast<float>(position) * frequency;
+    rope.push_back(std::cos(angle));
+    sines.push_back(std::sin(angle));
+  }
+  rope.insert(rope.end(), sines.begin(), sines.end());
+}
+
+// Activations in bf16 and as the FP8 products take them.
+struct Activation {
+  std::vector<std::uint16_t> bf16;
+  std::vector<std::uint8_t> codes;
+  std::vector<std::uint8_t> scales;
+
+  Activation(int rows, int width)
+      : bf16(At(rows * width)), codes(At(rows * width)), scales(At(rows * width / 128)) {}
+};
+
+// One block of the model for some rows of one sequence, every step of it a kernel.
+class Layer {
+ public:
+  // Ratio 0 sees the window only; hashed layers route by token.
+  Layer(const GoldenTensors& tensors,
+        std::string prefix,
+        int ratio,
+        bool hashed,
+        int heads,
+        std::vector<std::int32_t> positions)
+      : tensors_(tensors),
+        ratio_(ratio),
+        hashed_(hashed),
+        heads_(heads),
+        rows_(static_cast<int>(positions.size())),
+        prefix_(std::move(prefix)),
+        positions_(std::move(positions)) {
+    for (const int position : positions_) {
+      AddRope(rope_, ratio_ != 0, position);
+    }
+  }
+
+  // Makes this a draft block: all rows see these stored entries and each other.
+  void DraftAfter(std::vector<std::uint8_t> entries) {
+    drafts_ = true;
+    earlier_ = std::move(entries);
+  }
+
+  std::vector<std::uint16_t> Run(std::vector<std::uint16_t> streams,
+                                 const std::vector<std::int64_t>& tokens) {
+    streams = Sublayer(
+        streams, "hc_attn_", "attn_norm.weight", [&](const Activation& x) { return Attend(x); });
+    return Sublayer(streams, "hc_ffn_", "ffn_norm.weight", [&](const Activation& x) {
+      return FeedForward(x, tokens);
+    });
+  }
+
+  // The drafter's view of the trunk: main_norm(main_proj(main hidden states)).
+  Activation MainInput(std::vector<std::uint16_t> hidden) const {
+    const int width = static_cast<int>(hidden.size()) / rows_;
+    Activation h(rows_, width);
+    h.bf16 = std::move(hidden);
+    EmulateQuantize({h.bf16.data(), rows_, width, h.codes.data(), h.scales.data()});
+    const auto raw = Halves(E4m3("main_proj", kHidden, width), h, true);
+    return Normalized(raw, "main_norm.weight", kHidden);
+  }
+
+  // The window entries of x, stored.
+  std::vector<std::uint8_t> Entries(const Activation& x) const {
+    const auto kv = Halves(E4m3("attn.wkv", kHeadDim, kHidden), x, true);
+    const auto gain = Get<std::uint16_t>("attn.kv_norm.weight");
+    std::vector<std::uint8_t> stored(At(rows_ * kEntryBytes));
+    std::vector<std::int32_t> slots(At(rows_));
+    std::iota(slots.begin(), slots.end(), 0);
+    EmulateEntryWrite({kv.data(),
+                       gain.data(),
+                       rope_.data(),
+                       kEpsilon,
+                       rows_,
+                       {stored.data(), 0, 1 << 20},
+                       slots.data()});
+    return stored;
+  }
+
+ private:
+  template <class T>
+  std::vector<T> Get(const std::string& name) const {
+    return tensors_.Get<T>(prefix_ + name);
+  }
+
+  Weight E4m3(const std::string& name, int n, int k) const {
+    Weight weight{WeightFormat::kE4m3, n, k, {}, Get<std::uint8_t>(name + ".scale")};
+    weight.data.resize(PreparedBytes(weight.format, n, k));
+    PrepareE4m3(Get<std::uint8_t>(name + ".weight"), n, k, weight.data);
+    return weight;
+  }
+  // Rows of several bf16 weights one after the other.
+  Weight Bf16(const std::vector<std::string>& names, int k) const {
+    std::vector<std::uint16_t> rows;
+    for (const std::string& name : names) {
+      const auto part = Get<std::uint16_t>(name + ".weight");
+      rows.insert(rows.end(), part.begin(), part.end());
+    }
+    const int n = static_cast<int>(rows.size()) / k;
+    Weight weight{WeightFormat::kBf16, n, k, {}, {}};
+    weight.data.resize(PreparedBytes(weight.format, n, k));
+    PrepareBf16(rows, n, k, weight.data);
+    return weight;
+  }
+  void AppendExpert(Weight& all, const std::string& name) const {
+    std::vector<std::byte> data(PreparedBytes(all.format, all.n, all.k));
+    std::vector<std::byte> scale(PreparedScaleBytes(all.format, all.n, all.k));
+    PrepareE2m1(Get<std::uint8_t>(name + ".weight"), all.n, all.k, data);
+    PrepareE2m1Scales(Get<std::uint8_t>(name + ".scale"), all.n, all.k, scale);
+    all.data.insert(all.data.end(), data.begin(), data.end());
+    for (const std::byte byte : scale) {
+      all.scale.push_back(static_cast<std::uint8_t>(byte));
+    }
+  }
+
+  void Product(const Weight& weight,
+               const Activation& x,
+               bool codes,
+               int groups,
+               OutputFormat format,
+               void* out) const {
+    EmulateLinear({.weight_format = weight.format,
+                   .activation_format = codes ? ActivationFormat::kE4m3 : ActivationFormat::kBf16,
+                   .output_format = format,
+                   .weight = weight.data.data(),
+                   .weight_scale = weight.scale.data(),
+                   .n = weight.n,
+                   .k = weight.k,
+                   .activation = codes ? static_cast<const void*>(x.codes.data())
+                                       : static_cast<const void*>(x.bf16.data()),
+                   .activation_scale = codes ? x.scales.data() : nullptr,
+                   .groups = groups,
+                   .output = out,
+                   .rows = rows_});
+  }
+  std::vector<float> Floats(const Weight& weight, const Activation& x, bool codes) const {
+    std::vector<float> out(At(rows_ * weight.n));
+    Product(weight, x, codes, 1, OutputFormat::kFloat, out.data());
+    return out;
+  }
+  std::vector<std::uint16_t> Halves(const Weight& weight,
+                                    const Activation& x,
+                                    bool codes,
+                                    int groups = 1) const {
+    std::vector<std::uint16_t> out(At(rows_ * weight.n));
+    Product(weight, x, codes, groups, OutputFormat::kBf16, out.data());
+    return out;
+  }
+
+  Activation Normalized(const std::vector<std::uint16_t>& raw,
+                        const std::string& norm,
+                        int width) const {
+    const auto gain = Get<std::uint16_t>(norm);
+    Activation x(rows_, width);
+    EmulateRmsNorm({raw.data(),
+                    gain.data(),
+                    kEpsilon,
+                    rows_,
+                    width,
+                    x.bf16.data(),
+                    x.codes.data(),
+                    x.scales.data()});
+    return x;
+  }
+
+  // Mix, norm, the sublayer, and its output mixed back; run returns fp32 [rows, hidden].
+  template <class Run>
+  std::vector<std::uint16_t> Sublayer(const std::vector<std::uint16_t>& streams,
+                                      const std::string& site,
+                                      const std::string& norm,
+                                      const Run& run) const {
+    const auto fn = Get<float>(site + "fn");
+    const auto base = Get<float>(site + "base");
+    const auto scale = Get<float>(site + "scale");
+    const auto gain = Get<std::uint16_t>(norm);
+    std::vector<float> partial(
+        At(rows_ * (kStreams * kHidden / kMixColumnsPerBlock) * kMixPartials));
+    std::vector<float> post(At(rows_ * kStreams));
+    std::vector<float> comb(At(rows_ * kStreams * kStreams));
+    Activation x(rows_, kHidden);
+    EmulateMix({streams.data(), fn.data(), rows_, kHidden, kMixes, partial.data()});
+    EmulatePre({streams.data(),
+                partial.data(),
+                base.data(),
+                scale.data(),
+                kMixes,
+                20,
+                kEpsilon,
+                {nullptr,
+                 gain.data(),
+                 kEpsilon,
+                 rows_,
+                 kHidden,
+                 x.bf16.data(),
+                 x.codes.data(),
+                 x.scales.data()},
+                post.data(),
+                comb.data()});
+    const std::vector<float> y = run(x);
+    std::vector<std::uint16_t> out(streams.size());
+    EmulatePost(
+        {streams.data(), y.data(), 1, post.data(), comb.data(), rows_, kHidden, out.data()});
+    return out;
+  }
+
+  std::vector<float> Attend(const Activation& x) const {
+    const Activation qr = Normalized(
+        Halves(E4m3("attn.wq_a", kQRank, kHidden), x, true), "attn.q_norm.weight", kQRank);
+    auto q = Halves(E4m3("attn.wq_b", heads_ * kHeadDim, kQRank), qr, true);
+    EmulateQuery({q.data(), rope_.data(), kEpsilon, rows_, heads_});
+
+    std::vector<std::uint8_t> window = earlier_;
+    const auto written = Entries(x);
+    window.insert(window.end(), written.begin(), written.end());
+    const int entries = static_cast<int>(window.size()) / kEntryBytes;
+
+    // Row r sees window entries 0 to r, and the compressed entries that its token completed; a
+    // drafted row sees the whole window.
+    AttentionArguments a{};
+    std::vector<std::int32_t> window_slots, window_count, compressed_count;
+    for (int row = 0; row < rows_; ++row) {
+      for (int entry = 0; entry < entries; ++entry) {
+        window_slots.push_back(entry);
+      }
+      window_count.push_back(drafts_ ? entries : row + 1);
+      compressed_count.push_back(ratio_ == 0 ? 0 : (row + 1) / ratio_);
+    }
+    std::vector<std::uint8_t> compressed(At(rows_ * kEntryBytes));
+    std::vector<std::int32_t> chosen(At(rows_ * kTopK), -1);
+    const std::vector<std::int32_t> table(rows_, 0);
+    if (compressed_count.back() > 0) {
+      Compress(x, "attn.compressor.", kHeadDim, compressed.data());
+      Index(x, qr, compressed_count, table, chosen);
+    }
+    const auto sink = Get<float>("attn.attn_sink");
+    a.q = q.data();
+    a.window = {window.data(), 0, 1 << 20};
+    a.window_slots = window_slots.data();
+    a.window_count = window_count.data();
+    a.window_max = entries;
+    a.compressed = {compressed.data(), 0, 1 << 20};
+    a.compressed_slots = chosen.data();
+    a.page_table = table.data();
+    a.pages_max = 1;
+    a.compressed_count = compressed_count.data();
+    a.compressed_max = kTopK;
+    a.sink = sink.data();
+    a.rope = rope_.data();
+    a.rows = rows_;
+    a.heads = heads_;
+    std::vector<float> partial(At(rows_ * SplitsOf(a) * heads_ * kHeadDim));
+    std::vector<float> stats(At(rows_ * SplitsOf(a) * heads_ * 2));
+    Activation o(rows_, heads_ * kHeadDim);
+    a.partial = partial.data();
+    a.partial_stats = stats.data();
+    a.out = o.bf16.data();
+    EmulateAttention(a);
+
+    Activation z(rows_, kGroups * kORank);
+    z.bf16 =
+        Halves(E4m3("attn.wo_a", kGroups * kORank, heads_ * kHeadDim / kGroups), o, false, kGroups);
+    EmulateQuantize({z.bf16.data(), rows_, kGroups * kORank, z.codes.data(), z.scales.data()});
+    return Floats(E4m3("attn.wo_b", kHidden, kGroups * kORank), z, true);
+  }
+
+  // The entries that the rows complete, into `stored`.
+  void Compress(const Activation& x, const std::string& name, int d, std::uint8_t* stored) const {
+    const int width = ratio_ == 4 ? 2 * d : d;
+    const auto projected = Floats(Bf16({"" + name + "wkv", name + "wgate"}, kHidden), x, false);
+    const auto ape = Get<float>(name + "ape");
+    const auto gain = Get<std::uint16_t>(name + "norm.weight");
+    const std::vector<std::int32_t> zeros(rows_, 0);
+    std::vector<float> ring(At(2 * ratio_ * 2 * width));
+    std::vector<std::int32_t> boundaries, slots;
+    std::vector<float> rope;
+    for (int row = ratio_ - 1; row < rows_; row += ratio_) {
+      boundaries.push_back(row);
+      slots.push_back(row / ratio_);
+      AddRope(rope, true, row / ratio_ * ratio_);
+    }
+    CompressArguments c{};
+    c.rows = {projected.data(),
+              ape.data(),
+              positions_.data(),
+              zeros.data(),
+              zeros.data(),
+              ring.data(),
+              0,
+              2 * ratio_,
+              ratio_,
+              width};
+    c.boundary_rows = boundaries.data();
+    c.slots = slots.data();
+    c.entries = static_cast<int>(boundaries.size());
+    c.gain = gain.data();
+    c.rope = rope.data();
+    c.epsilon = kEpsilon;
+    c.pages = {stored, 0, 1 << 20};
+    c.index = {stored, 0, 1 << 20};
+    if (d == kHeadDim) {
+      EmulateCompressEntries(c);
+    } else {
+      EmulateCompressKeys(c);
+    }
+  }
+
+  void Index(const Activation& x,
+             const Activation& qr,
+             const std::vector<std::int32_t>& visible,
+             const std::vector<std::int32_t>& table,
+             std::vector<std::int32_t>& chosen) const {
+    std::vector<std::uint8_t> keys(At(64 * kIndexKeyBytes));
+    Compress(x, "attn.indexer.compressor.", kIndexDim, keys.data());
+    const auto iq = Halves(E4m3("attn.indexer.wq_b", kIndexHeads * kIndexDim, kQRank), qr, true);
+    std::vector<std::uint8_t> codes(At(rows_ * kIndexHeads * kIndexCodeBytes));
+    std::vector<std::uint8_t> scales(At(rows_ * kIndexHeads * kIndexScaleBytes));
+    EmulateIndexQuery({iq.data(), rope_.data(), rows_, kIndexHeads, codes.data(), scales.data()});
+    const auto weights = Floats(Bf16({"attn.indexer.weights_proj"}, kHidden), x, false);
+    std::vector<float> scores(At(rows_ * 64));
+    EmulateIndexScore({codes.data(),
+                       scales.data(),
+                       weights.data(),
+                       1 / std::sqrt(static_cast<float>(kIndexDim * kIndexHeads)),
+                       rows_,
+                       kIndexHeads,
+                       {keys.data(), 0, 64},
+                       table.data(),
+                       1,
+                       visible.data(),
+                       scores.data(),
+                       64});
+    EmulateTopK({scores.data(), 64, visible.data(), chosen.data(), rows_, kTopK});
+  }
+
+  std::vector<float> FeedForward(const Activation& x,
+                                 const std::vector<std::int64_t>& tokens) const {
+    const auto logits = Floats(Bf16({"ffn.gate"}, kHidden), x, false);
+    std::vector<std::int32_t> hashed;
+    std::vector<float> bias;
+    if (hashed_) {
+      const auto table = Get<std::int64_t>("ffn.gate.tid2eid");
+      for (const std::int64_t token : tokens) {
+        for (int choice = 0; choice < kChoices; ++choice) {
+          hashed.push_back(static_cast<std::int32_t>(
+              table[static_cast<std::size_t>(token) * kChoices + At(choice)]));
+        }
+      }
+    } else {
+      bias = Get<float>("ffn.gate.bias");
+    }
+    std::vector<std::int32_t> ids(At(rows_ * kChoices));
+    std::vector<float> weights(At(rows_ * kChoices));
+    EmulateRouter({logits.data(),
+                   bias.empty() ? nullptr : bias.data(),
+                   hashed.empty() ? nullptr : hashed.data(),
+                   kRouteScale,
+                   rows_,
+                   kExperts,
+                   kChoices,
+                   ids.data(),
+                   weights.data()});
+
+    Weight w1{WeightFormat::kE2m1, kIntermediate, kHidden, {}, {}};
+    Weight w3 = w1;
+    Weight w2{WeightFormat::kE2m1, kHidden, kIntermediate, {}, {}};
+    for (int expert = 0; expert < kExperts; ++expert) {
+      const std::string name = "ffn.experts." + std::to_string(expert);
+      AppendExpert(w1, name + ".w1");
+      AppendExpert(w3, name + ".w3");
+      AppendExpert(w2, name + ".w2");
+    }
+    const auto routed = Experts(x, w1, w3, w2, ids, weights.data(), kExperts, kChoices);
+    const std::string name = "ffn.shared_experts.";
+    const std::vector<std::int32_t> everyone(rows_, 0);
+    const auto shared = Experts(x,
+                                E4m3(name + "w1", kIntermediate, kHidden),
+                                E4m3(name + "w3", kIntermediate, kHidden),
+                                E4m3(name + "w2", kHidden, kIntermediate),
+                                everyone,
+                                nullptr,
+                                1,
+                                1);
+    std::vector<float> out(At(rows_ * kHidden));
+    EmulateCombine({routed.data(),
+                    ids.data(),
+                    0,
+                    kExperts,
+                    shared.data(),
+                    true,
+                    rows_,
+                    kChoices,
+                    kHidden,
+                    out.data()});
+    return out;
+  }
+
+  std::vector<float> Experts(const Activation& x,
+                             const Weight& w1,
+                             const Weight& w3,
+                             const Weight& w2,
+                             const std::vector<std::int32_t>& ids,
+                             const float* weights,
+                             int experts,
+                             int choices) const {
+    const int assignments = rows_ * choices;
+    std::vector<std::int32_t> offsets(At(experts + 1)), order(At(assignments)), active(At(experts));
+    std::vector<std::int32_t> active_count(1);
+    EmulateGrouping({ids.data(),
+                     rows_,
+                     choices,
+                     0,
+                     experts,
+                     offsets.data(),
+                     order.data(),
+                     active.data(),
+                     active_count.data()});
+    const Grouping grouping{
+        offsets.data(), order.data(), active.data(), active_count.data(), experts};
+    std::vector<std::uint8_t> t(At(assignments * kIntermediate));
+    std::vector<std::uint8_t> t_scale(At(assignments * kIntermediate / 128));
+    std::vector<float> y(At(assignments * kHidden));
+    EmulateGateUp({w1.format,
+                   w1.data.data(),
+                   w1.scale.data(),
+                   w3.data.data(),
+                   w3.scale.data(),
+                   kHidden,
+                   kIntermediate,
+                   grouping,
+                   x.codes.data(),
+                   x.scales.data(),
+                   weights,
+                   kLimit,
+                   rows_,
+                   choices,
+                   t.data(),
+                   t_scale.data()});
+    EmulateDown({w2.format,
+                 w2.data.data(),
+                 w2.scale.data(),
+                 kHidden,
+                 kIntermediate,
+                 grouping,
+                 t.data(),
+                 t_scale.data(),
+                 rows_,
+                 choices,
+                 y.data()});
+    return y;
+  }
+
+  const GoldenTensors& tensors_;
+  int ratio_;
+  bool hashed_;
+  int heads_;
+  int rows_;
+  std::string prefix_;
+  std::vector<std::int32_t> positions_;
+  std::vector<float> rope_;
+  bool drafts_ = false;
+  std::vector<std::uint8_t> earlier_;
+};
+
+}  // namespace sparkspan::kernels
