@@ -20,8 +20,8 @@
 namespace sparkspan::kernels {
 
 inline constexpr int kKvBlockTokens = 256;
-inline constexpr int kOverlapRatio = 4;   // CSA: pools 8 tokens, with an indexer
-inline constexpr int kDenseRatio = 128;   // HCA: pools 128 tokens, all entries attended
+inline constexpr int kOverlapRatio = 4;  // CSA: pools 8 tokens, with an indexer
+inline constexpr int kDenseRatio = 128;  // HCA: pools 128 tokens, all entries attended
 
 struct CacheShape {
   int head_dim = 0;

@@ -66,10 +66,10 @@ struct HyperConnectionWeights {
 };
 
 struct CompressorWeights {
-  StoredWeight wkv;              // bf16 [width, hidden]
-  StoredWeight wgate;            // bf16 [width, hidden]
-  std::span<const float> ape;    // [ratio, width]
-  std::span<const float> norm;   // [dim]
+  StoredWeight wkv;             // bf16 [width, hidden]
+  StoredWeight wgate;           // bf16 [width, hidden]
+  std::span<const float> ape;   // [ratio, width]
+  std::span<const float> norm;  // [dim]
 };
 
 struct AttentionWeights {
@@ -78,10 +78,10 @@ struct AttentionWeights {
   StoredWeight wq_b;              // e4m3 [heads * head_dim, q_lora]
   StoredWeight wkv;               // e4m3 [head_dim, hidden]
   std::span<const float> kv_norm;
-  std::span<const float> sink;    // [heads]
-  StoredWeight wo_a;              // e4m3 [groups * o_lora, heads / groups * head_dim]
-  StoredWeight wo_b;              // e4m3 [hidden, groups * o_lora]
-  bool wo_b_whole = true;         // this rank's product is the whole sum: rounds like one
+  std::span<const float> sink;         // [heads]
+  StoredWeight wo_a;                   // e4m3 [groups * o_lora, heads / groups * head_dim]
+  StoredWeight wo_b;                   // e4m3 [hidden, groups * o_lora]
+  bool wo_b_whole = true;              // this rank's product is the whole sum: rounds like one
   CompressorWeights compressor;        // ratio 4 and 128
   StoredWeight index_wq_b;             // ratio 4: e4m3 [index_heads * index_dim, q_lora]
   StoredWeight index_weights;          // ratio 4: bf16 [index_heads, hidden]
@@ -101,8 +101,8 @@ struct MoeWeights {
   std::span<const std::int32_t> table;  // hash-routed layers: [vocabulary, experts per token]
   // Indexed by expert id; an expert without weights belongs to another rank.
   std::vector<ExpertWeights> experts;
-  ExpertWeights shared;        // no weights where another rank computes it
-  bool experts_whole = true;   // an expert's output here is whole: rounds like one
+  ExpertWeights shared;       // no weights where another rank computes it
+  bool experts_whole = true;  // an expert's output here is whole: rounds like one
   bool shared_whole = true;
 };
 
@@ -164,8 +164,8 @@ class Ops {
   // included, in order of position, then compressed entries in order of index (ratio 4: choices;
   // ratio 128: all visible), with a sink per head; rotated back. Where weights are rounded they are
   // relative to a running maximum over blocks of 64 slots: the window has the first `window` slots,
-  // from its oldest entry, compressed entries follow (kernels/reference/attention.h). Then keeps the rows' window
-  // entries and compressor rows in the sequences' states.
+  // from its oldest entry, compressed entries follow (kernels/reference/attention.h). Then keeps
+  // the rows' window entries and compressor rows in the sequences' states.
   virtual void Attend(int layer, const AttentionWeights& weights) = 0;
 
   // Reads attended; writes exchange = wo_b (wo_a per group), a partial sum.
@@ -197,7 +197,7 @@ class Ops {
   virtual void ReadStreams(std::span<float> streams) = 0;
   virtual void WriteStreams(std::span<const float> streams) = 0;
   virtual void ReadStreamMean(std::span<float> mean) = 0;
-  virtual std::span<const std::int32_t> choices() = 0;        // of the layer last selected
+  virtual std::span<const std::int32_t> choices() = 0;         // of the layer last selected
   virtual std::span<const std::int32_t> routed_experts() = 0;  // of the layer last routed
 };
 

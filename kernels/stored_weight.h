@@ -12,7 +12,7 @@ enum class StoredFormat : std::uint8_t {
   kE2m1,  // two elements a byte, the even column in the low nibble; one ue8m0 scale per row and 32
 };
 
-inline constexpr int kScaleBlock = 128;     // rows and columns under one scale of an e4m3 weight
+inline constexpr int kScaleBlock = 128;       // rows and columns under one scale of an e4m3 weight
 inline constexpr int kNibbleScaleGroup = 32;  // columns under one scale of an e2m1 weight
 
 // A weight W [rows, columns] as it lies in a checkpoint, or a rank's slice of one; y = W x. Does

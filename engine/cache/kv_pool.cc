@@ -14,8 +14,8 @@ void KvPool::Free::operator()(std::byte* data) const {
 absl::StatusOr<std::unique_ptr<KvPool>> KvPool::Create(const kernels::CacheLayout& layout,
                                                        std::int32_t blocks) {
   if (blocks < 0) {
-    return absl::InvalidArgumentError(absl::StrFormat("KV blocks is %d: must not be negative",
-                                                      blocks));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("KV blocks is %d: must not be negative", blocks));
   }
   // A model of window layers only leaves nothing in blocks; one byte keeps the pointer valid.
   const std::size_t bytes =

@@ -69,8 +69,7 @@ absl::Status LayerProgram::CheckSpans(std::span<const SequenceSpan> spans,
     if (span.tokens.empty() || span.first_position < 0) {
       return refuse("it has no tokens, or a negative position");
     }
-    const std::int64_t length =
-        span.first_position + static_cast<std::int64_t>(span.tokens.size());
+    const std::int64_t length = span.first_position + static_cast<std::int64_t>(span.tokens.size());
     if (span.blocks.size() < static_cast<std::size_t>(cache::KvPool::BlocksFor(length))) {
       return refuse(absl::StrFormat("%d KV blocks do not hold %d tokens: grant more blocks first",
                                     span.blocks.size(),
@@ -78,16 +77,14 @@ absl::Status LayerProgram::CheckSpans(std::span<const SequenceSpan> spans,
     }
     for (const std::int32_t block : span.blocks) {
       if (block < 0 || block >= pool.blocks()) {
-        return refuse(absl::StrFormat("KV block %d is not one of the pool's %d",
-                                      block,
-                                      pool.blocks()));
+        return refuse(
+            absl::StrFormat("KV block %d is not one of the pool's %d", block, pool.blocks()));
       }
     }
     for (const Token token : span.tokens) {
       if (token < 0 || token >= parts_.vocabulary) {
-        return refuse(absl::StrFormat("token %d is not in the vocabulary of %d",
-                                      token,
-                                      parts_.vocabulary));
+        return refuse(
+            absl::StrFormat("token %d is not in the vocabulary of %d", token, parts_.vocabulary));
       }
     }
   }
@@ -290,8 +287,8 @@ absl::Status LayerProgram::Forward(std::span<const SequenceSpan> spans,
     options.trace->hidden.resize((layers + 1) * streams_.size());
     options.trace->router.resize(layers * rows *
                                  static_cast<std::size_t>(parts_.shape.experts_per_token));
-    options.trace->index.assign(
-        layers * rows * static_cast<std::size_t>(parts_.shape.index_topk), -1);
+    options.trace->index.assign(layers * rows * static_cast<std::size_t>(parts_.shape.index_topk),
+                                -1);
   }
   ops_->BeginStep(step_);
   ops_->Embed(parts_.embedding, first_token_);

@@ -21,8 +21,7 @@ absl::Status CheckColumns(const StoredWeight& weight,
                           std::string_view name,
                           std::size_t layer,
                           const kernels::numerics::NumericsProfile& profile) {
-  const bool scaled =
-      weight.format == StoredFormat::kE4m3 || weight.format == StoredFormat::kE2m1;
+  const bool scaled = weight.format == StoredFormat::kE4m3 || weight.format == StoredFormat::kE2m1;
   const int unit = scaled && profile.quantises() ? 128 : 32;
   if (weight.columns % unit != 0 || weight.column_offset % unit != 0) {
     return absl::InvalidArgumentError(absl::StrFormat(
@@ -87,9 +86,8 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Create(ModelParts parts,
         "rewind_rows_max is %d: give 0 to %d", options.rewind_rows_max, kRewindRowsMax));
   }
   RETURN_IF_ERROR(CheckParts(parts, options.numerics));
-  auto arithmetic = options.device == Device::kReference
-                        ? kernels::cpu::MakeReferenceArithmetic()
-                        : kernels::cpu::MakeVectorArithmetic();
+  auto arithmetic = options.device == Device::kReference ? kernels::cpu::MakeReferenceArithmetic()
+                                                         : kernels::cpu::MakeVectorArithmetic();
   if (arithmetic == nullptr) {
     return absl::FailedPreconditionError(
         "device cpu: this processor has no vector instructions with fused multiply-add (x86-64 "

@@ -46,10 +46,8 @@ void HostOps::ProjectLatents(int layer, const AttentionWeights& weights) {
     arithmetic_->RmsNorm(kv, weights.kv_norm, shape_.norm_epsilon, round_, kv);
     const std::span<const float> table = RopeTable(layer, row);
     reference::ApplyRope(kv.last(2 * half), table.first(half), table.last(half), false, round_);
-    reference::EncodeEntry(profile_,
-                           kv,
-                           shape_.rope_dim,
-                           window_rows_.data() + row * Size(layout_.entry_bytes));
+    reference::EncodeEntry(
+        profile_, kv, shape_.rope_dim, window_rows_.data() + row * Size(layout_.entry_bytes));
   });
 }
 
@@ -131,11 +129,8 @@ void HostOps::SelectEntries(int layer, const AttentionWeights& weights) {
   const bool whole = RowsFillTeam(rows(), *team_);
   const auto score = [&](std::size_t row, bool shared) {
     if (visible(row) > topk) {
-      ScoreRow(layer,
-               row,
-               &index_queries_[row * heads * dim],
-               &index_weights_[row * heads],
-               shared);
+      ScoreRow(
+          layer, row, &index_queries_[row * heads * dim], &index_weights_[row * heads], shared);
     }
   };
   if (whole) {
@@ -229,10 +224,7 @@ HostOps::AttendedEntries HostOps::GatherEntries(int layer, std::size_t row) cons
   return entries;
 }
 
-void HostOps::AttendRow(int layer,
-                        const AttentionWeights& weights,
-                        std::size_t row,
-                        bool shared) {
+void HostOps::AttendRow(int layer, const AttentionWeights& weights, std::size_t row, bool shared) {
   const std::size_t dim = Size(shape_.head_dim);
   const std::size_t heads = Size(shape_.heads);
   const std::size_t half = Size(shape_.rope_dim) / 2;
@@ -288,17 +280,16 @@ void HostOps::Attend(int layer, const AttentionWeights& weights) {
 
 void HostOps::KeepState(int layer) {
   const LayerCacheLayout& layout = layout_.layers[Size(layer)];
-  const auto keep = [&](const CompressorRing& ring,
-                        const std::vector<float>& step_rows,
-                        const StepSpan& span) {
-    const std::size_t width = 2 * Size(ring.width);
-    for (int i = std::max(0, span.rows - ring.slots); i < span.rows; ++i) {
-      std::memcpy(span.state + ring.offset +
-                      (span.first_position + i) % ring.slots * ring.slot_bytes(),
-                  &step_rows[Size(span.first_row + i) * width],
-                  Size(ring.slot_bytes()));
-    }
-  };
+  const auto keep =
+      [&](const CompressorRing& ring, const std::vector<float>& step_rows, const StepSpan& span) {
+        const std::size_t width = 2 * Size(ring.width);
+        for (int i = std::max(0, span.rows - ring.slots); i < span.rows; ++i) {
+          std::memcpy(
+              span.state + ring.offset + (span.first_position + i) % ring.slots * ring.slot_bytes(),
+              &step_rows[Size(span.first_row + i) * width],
+              Size(ring.slot_bytes()));
+        }
+      };
   for (const StepSpan& span : step_->spans) {
     for (int i = std::max(0, span.rows - layout_.window_slots); i < span.rows; ++i) {
       std::memcpy(span.state + layout.window_offset +
@@ -316,8 +307,7 @@ void HostOps::KeepState(int layer) {
 }
 
 void HostOps::ProjectOutput(const AttentionWeights& weights) {
-  const std::int64_t group_width =
-      std::int64_t{shape_.heads} / shape_.groups * shape_.head_dim;
+  const std::int64_t group_width = std::int64_t{shape_.heads} / shape_.groups * shape_.head_dim;
   const std::int64_t latent_width = std::int64_t{shape_.groups} * shape_.o_lora;
   const int count = static_cast<int>(rows());
   projected_.resize(rows() * Size(latent_width));
@@ -340,13 +330,8 @@ void HostOps::ProjectOutput(const AttentionWeights& weights) {
   arithmetic_->Linears(tasks, *team_);
   RoundAll(projected_);
   const float* input = LinearInput(projected_, Size(latent_width), quantised_);
-  const LinearTask task{weights.wo_b,
-                        input,
-                        latent_width,
-                        nullptr,
-                        count,
-                        exchange_.data(),
-                        shape_.hidden};
+  const LinearTask task{
+      weights.wo_b, input, latent_width, nullptr, count, exchange_.data(), shape_.hidden};
   arithmetic_->Linears({&task, 1}, *team_);
   if (weights.wo_b_whole) {
     RoundAll(exchange_);

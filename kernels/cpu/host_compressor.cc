@@ -21,10 +21,8 @@ void HostOps::Compress(int layer, const AttentionWeights& weights) {
   std::vector<CompressorSite> sites{
       {&weights.compressor, &layout.compressor, &compressor_rows_, false}};
   if (layout.index_compressor.slots > 0) {
-    sites.push_back({&weights.index_compressor,
-                     &layout.index_compressor,
-                     &index_compressor_rows_,
-                     true});
+    sites.push_back(
+        {&weights.index_compressor, &layout.index_compressor, &index_compressor_rows_, true});
   }
   std::vector<LinearTask> tasks;
   const int count = static_cast<int>(rows());
@@ -32,8 +30,7 @@ void HostOps::Compress(int layer, const AttentionWeights& weights) {
     const std::int64_t width = site.ring->width;
     site.step_rows->resize(rows() * 2 * Size(width));
     float* out = site.step_rows->data();
-    tasks.push_back(
-        {site.weights->wkv, x_.data(), shape_.hidden, nullptr, count, out, 2 * width});
+    tasks.push_back({site.weights->wkv, x_.data(), shape_.hidden, nullptr, count, out, 2 * width});
     tasks.push_back(
         {site.weights->wgate, x_.data(), shape_.hidden, nullptr, count, out + width, 2 * width});
   }
@@ -76,8 +73,8 @@ void HostOps::CompressSpan(int layer, const CompressorSite& site, const StepSpan
     for (std::int64_t position = overlap && entry > 0 ? ratio * (entry - 1) : ratio * entry;
          position < ratio * (entry + 1);
          ++position) {
-      const float* row = CompressorRow(site, span, position) +
-                         (overlap && position >= ratio * entry ? dim : 0);
+      const float* row =
+          CompressorRow(site, span, position) + (overlap && position >= ratio * entry ? dim : 0);
       candidates.push_back({row, row + site.ring->width});
     }
     std::vector<float> values(dim);

@@ -37,9 +37,8 @@ void HostOps::Route(const MoeWeights& weights) {
       reference::SelectExperts(scores, weights.bias, ids);
     } else {
       const std::size_t token = Size(step_->rows[row].token);
-      std::copy_n(weights.table.begin() + static_cast<std::ptrdiff_t>(token * chosen),
-                  chosen,
-                  ids.begin());
+      std::copy_n(
+          weights.table.begin() + static_cast<std::ptrdiff_t>(token * chosen), chosen, ids.begin());
     }
     reference::RouteWeights(scores, ids, shape_.route_scale, RowOf(route_weights_, row, chosen));
   });

@@ -13,10 +13,8 @@ namespace {
 constexpr int kActivationGroup = 128;
 
 reference::Rope MakeCompressRope(const OpsShape& shape) {
-  const reference::Yarn yarn{shape.yarn_factor,
-                             shape.yarn_original_positions,
-                             shape.yarn_beta_fast,
-                             shape.yarn_beta_slow};
+  const reference::Yarn yarn{
+      shape.yarn_factor, shape.yarn_original_positions, shape.yarn_beta_fast, shape.yarn_beta_slow};
   return reference::Rope(
       shape.rope_dim, shape.compress_rope_theta, shape.yarn_factor > 0.0f ? &yarn : nullptr);
 }
@@ -147,19 +145,14 @@ void HostOps::ProjectMixes(const StoredWeight& fn, const float* streams, std::si
   const std::size_t width = Size(fn.columns);
   const std::size_t coefficients = Size(fn.rows);
   mixes_.resize(count * coefficients);
-  const LinearTask task{fn,
-                        streams,
-                        fn.columns,
-                        nullptr,
-                        static_cast<int>(count),
-                        mixes_.data(),
-                        fn.rows};
+  const LinearTask task{
+      fn, streams, fn.columns, nullptr, static_cast<int>(count), mixes_.data(), fn.rows};
   arithmetic_->Linears({&task, 1}, *team_);
   ForRows(count, [&](std::size_t row) {
     const double squares = arithmetic_->SumOfSquares({streams + row * width, width});
-    const auto scale = static_cast<float>(
-        1.0 / std::sqrt(squares / static_cast<double>(width) +
-                        static_cast<double>(shape_.norm_epsilon)));
+    const auto scale =
+        static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(width) +
+                                           static_cast<double>(shape_.norm_epsilon)));
     for (float& value : RowOf(mixes_, row, coefficients)) {
       value *= scale;
     }
@@ -217,11 +210,8 @@ void HostOps::Head(const HyperConnectionWeights& collapse,
   std::vector<float> u(wanted.size() * hidden);
   ForRows(wanted.size(), [&](std::size_t i) {
     std::vector<float> pre(m);
-    reference::HeadMixes(RowOf(mixes_, i, m),
-                         collapse.base,
-                         collapse.scale[0],
-                         shape_.sinkhorn_epsilon,
-                         pre);
+    reference::HeadMixes(
+        RowOf(mixes_, i, m), collapse.base, collapse.scale[0], shape_.sinkhorn_epsilon, pre);
     const std::span<float> row = RowOf(u, i, hidden);
     arithmetic_->MixStreams(RowOf(streams, i, m * hidden), pre, round_, row);
     arithmetic_->RmsNorm(row, norm, shape_.norm_epsilon, round_, row);

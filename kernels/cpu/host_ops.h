@@ -101,7 +101,8 @@ class HostOps final : public Ops {
                              std::int64_t position) const;
   std::byte* BlockBytes(const StepSpan& span, std::int64_t entry, int entries_per_block) const;
   const std::byte* WindowEntry(int layer, const StepSpan& span, std::int64_t position) const;
-  void ScoreRow(int layer, std::size_t row, const float* queries, const float* weights, bool shared);
+  void ScoreRow(
+      int layer, std::size_t row, const float* queries, const float* weights, bool shared);
   // The stored entries a row attends, and their slots: the window's in order of position from slot
   // 0, the compressed ones in order of index from slot `window`.
   struct AttendedEntries {

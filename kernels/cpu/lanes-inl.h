@@ -127,9 +127,22 @@ HWY_INLINE Sixteen PromoteUpperBytes(ByteVector upper) {
 
 // Thirty-two e2m1 codes from sixteen bytes, in order.
 HWY_INLINE void DecodeE2m1(const std::uint8_t* packed, Sixteen* first, Sixteen* second) {
-  alignas(16) static constexpr std::uint8_t kUpper[16] = {
-      0x00, 0x38, 0x3C, 0x3E, 0x40, 0x42, 0x44, 0x46,
-      0x80, 0xB8, 0xBC, 0xBE, 0xC0, 0xC2, 0xC4, 0xC6};
+  alignas(16) static constexpr std::uint8_t kUpper[16] = {0x00,
+                                                          0x38,
+                                                          0x3C,
+                                                          0x3E,
+                                                          0x40,
+                                                          0x42,
+                                                          0x44,
+                                                          0x46,
+                                                          0x80,
+                                                          0xB8,
+                                                          0xBC,
+                                                          0xBE,
+                                                          0xC0,
+                                                          0xC2,
+                                                          0xC4,
+                                                          0xC6};
   const ByteTag d8;
   const hn::FixedTag<std::uint16_t, 8> d16;
   const ByteVector table = hn::Load(d8, kUpper);

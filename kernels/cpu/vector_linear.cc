@@ -56,8 +56,7 @@ void DecodeColumns(
     case StoredFormat::kE2m1: {
       const std::uint8_t* scales = weight.scales + n * weight.scale_columns;
       for (std::int64_t k = begin; k < end; k += 32, out += 32) {
-        const FloatVector scale =
-            hn::Set(d, numerics::FloatOfUe8m0(scales[k / kNibbleScaleGroup]));
+        const FloatVector scale = hn::Set(d, numerics::FloatOfUe8m0(scales[k / kNibbleScaleGroup]));
         Sixteen first;
         Sixteen second;
         DecodeE2m1(row + k / 2, &first, &second);
@@ -156,8 +155,7 @@ void SinglePlain(const LinearTask& task, std::int64_t n) {
   for (std::int64_t k = 0; k < weight.columns; k += 16) {
     const Sixteen input = LoadSixteen(x + k);
     for (int i = 0; i < kRows; ++i) {
-      const std::byte* at =
-          weight.data + (n + i) * weight.row_bytes() + k * (kFloat ? 4 : 2);
+      const std::byte* at = weight.data + (n + i) * weight.row_bytes() + k * (kFloat ? 4 : 2);
       const Sixteen value =
           kFloat ? LoadSixteen(reinterpret_cast<const float*>(at)) : DecodeBf16Sixteen(at);
       MultiplyAdd(value, input, &sums[i]);
@@ -219,8 +217,8 @@ void MultiplyBlock(const float* const* w,
   }
 }
 
-void WriteBlock(const float* sums, int count, int rows, int first_row, std::int64_t n,
-                const LinearTask& task) {
+void WriteBlock(
+    const float* sums, int count, int rows, int first_row, std::int64_t n, const LinearTask& task) {
   constexpr int kSumsInt = static_cast<int>(kSums);
   const auto write = [&](int i, int r, const float* at) {
     task.y[(first_row + r) * task.y_stride + n + i] = ReduceSixteen(at);

@@ -62,10 +62,7 @@ void ScaleRows(std::span<const float> x,
   }
 }
 
-void MixRows(std::span<const float> h,
-             std::span<const float> pre,
-             bool round,
-             std::span<float> u) {
+void MixRows(std::span<const float> h, std::span<const float> pre, bool round, std::span<float> u) {
   const FloatTag d;
   for (std::size_t k = 0; k < u.size(); k += kVectorLanes) {
     FloatVector sum = hn::Mul(hn::Set(d, pre[0]), hn::LoadU(d, &h[k]));
@@ -113,8 +110,7 @@ void SwiGluRow(
     const FloatVector a = hn::Min(hn::LoadU(d, &gate[i]), high);
     const FloatVector b = hn::Max(hn::Min(hn::LoadU(d, &up[i]), high), low);
     const FloatVector sigmoid_inverse = hn::Add(one, hn::Exp(d, hn::Neg(a)));
-    const FloatVector value =
-        hn::Mul(hn::Mul(hn::Div(a, sigmoid_inverse), b), hn::Set(d, weight));
+    const FloatVector value = hn::Mul(hn::Mul(hn::Div(a, sigmoid_inverse), b), hn::Set(d, weight));
     hn::StoreU(MaybeRound(value, round), d, &gate[i]);
   }
 }
@@ -126,12 +122,12 @@ HWY_INLINE FloatVector RoundToE4m3Grid(FloatVector value) {
   const FloatVector magnitude = hn::Min(hn::Abs(value), hn::Set(d, numerics::kE4m3Max));
   const auto bits = hn::BitCast(du, magnitude);
   const auto odd = hn::And(hn::ShiftRight<20>(bits), hn::Set(du, 1u));
-  const auto rounded = hn::And(hn::Add(hn::Add(bits, hn::Set(du, 0x7FFFFu)), odd),
-                               hn::Set(du, 0xFFF00000u));
+  const auto rounded =
+      hn::And(hn::Add(hn::Add(bits, hn::Set(du, 0x7FFFFu)), odd), hn::Set(du, 0xFFF00000u));
   const FloatVector shift = hn::Set(d, 0x1.8p14f);
   const FloatVector small = hn::Sub(hn::Add(magnitude, shift), shift);
-  const FloatVector result = hn::IfThenElse(
-      hn::Lt(magnitude, hn::Set(d, 0x1p-6f)), small, hn::BitCast(d, rounded));
+  const FloatVector result =
+      hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x1p-6f)), small, hn::BitCast(d, rounded));
   return hn::CopySign(result, value);
 }
 
@@ -245,8 +241,8 @@ float SoftmaxRow(std::span<float> scores,
     const Sixteen factor = LoadSixteen(&factors[k]);
     for (std::size_t p = 0; p < kParts; ++p) {
       const FloatVector exponent = hn::Sub(value.part[p], shift.part[p]);
-      const FloatVector weight = hn::IfThenElseZero(
-          hn::Gt(exponent, floor), hn::Exp(d, hn::Max(exponent, floor)));
+      const FloatVector weight =
+          hn::IfThenElseZero(hn::Gt(exponent, floor), hn::Exp(d, hn::Max(exponent, floor)));
       sums.part[p] = hn::MulAdd(weight, factor.part[p], sums.part[p]);
       value.part[p] = hn::Mul(MaybeRound(weight, round), factor.part[p]);
     }
@@ -323,12 +319,24 @@ void AttendHeads(std::span<const float> q,
   }
   std::size_t h = 0;
   for (; h + 2 <= heads; h += 2) {
-    WeighEntries<2>(&weights[h * padded], padded, entries.data(), count, dim, &denominators[h],
-                    round, &out[h * dim]);
+    WeighEntries<2>(&weights[h * padded],
+                    padded,
+                    entries.data(),
+                    count,
+                    dim,
+                    &denominators[h],
+                    round,
+                    &out[h * dim]);
   }
   for (; h < heads; ++h) {
-    WeighEntries<1>(&weights[h * padded], padded, entries.data(), count, dim, &denominators[h],
-                    round, &out[h * dim]);
+    WeighEntries<1>(&weights[h * padded],
+                    padded,
+                    entries.data(),
+                    count,
+                    dim,
+                    &denominators[h],
+                    round,
+                    &out[h * dim]);
   }
 }
 

@@ -18,8 +18,9 @@ enum class ActivationQuantisation : std::uint8_t {
 
 // How window and compressed entries are stored.
 enum class CacheFormat : std::uint8_t {
-  kF32 = 0,           // head_dim fp32
-  kE4m3Bf16Rope = 1,  // e4m3 with a ue8m0 scale per 64 for the non-rope part, bf16 for the rope part
+  kF32 = 0,  // head_dim fp32
+  kE4m3Bf16Rope =
+      1,  // e4m3 with a ue8m0 scale per 64 for the non-rope part, bf16 for the rope part
 };
 
 // How index keys (and the index queries they meet) are stored.
@@ -45,10 +46,11 @@ struct NumericsProfile {
   // FNV-1a over the version and every field but the name.
   constexpr std::uint64_t Hash() const {
     std::uint64_t hash = 0xCBF29CE484222325u;
-    for (const std::uint32_t value :
-         {kVersion, static_cast<std::uint32_t>(activation),
-          static_cast<std::uint32_t>(quantisation), static_cast<std::uint32_t>(cache),
-          static_cast<std::uint32_t>(index)}) {
+    for (const std::uint32_t value : {kVersion,
+                                      static_cast<std::uint32_t>(activation),
+                                      static_cast<std::uint32_t>(quantisation),
+                                      static_cast<std::uint32_t>(cache),
+                                      static_cast<std::uint32_t>(index)}) {
       for (int shift = 0; shift < 32; shift += 8) {
         hash = (hash ^ (value >> shift & 0xFFu)) * 0x100000001B3u;
       }
@@ -58,12 +60,15 @@ struct NumericsProfile {
 };
 
 // The profile of proof: weights decoded exactly, nothing else narrowed.
-inline constexpr NumericsProfile kUnquantised{"unquantised", ActivationFormat::kF32,
-                                              ActivationQuantisation::kNone, CacheFormat::kF32,
+inline constexpr NumericsProfile kUnquantised{"unquantised",
+                                              ActivationFormat::kF32,
+                                              ActivationQuantisation::kNone,
+                                              CacheFormat::kF32,
                                               IndexFormat::kF32};
 
 // What the published reference computes, and what serving uses.
-inline constexpr NumericsProfile kQuantised{"quantised", ActivationFormat::kBf16,
+inline constexpr NumericsProfile kQuantised{"quantised",
+                                            ActivationFormat::kBf16,
                                             ActivationQuantisation::kE4m3Group128,
                                             CacheFormat::kE4m3Bf16Rope,
                                             IndexFormat::kE2m1Group32};

@@ -26,7 +26,8 @@ void Attend(std::span<const float> q,
             std::span<float> out);
 
 // What exponentials are relative to: for scores [count] of one head, shifts[k] is the largest score
-// up to the end of k's block of slots, and factors[k] brings it to the largest of all. Returns that.
+// up to the end of k's block of slots, and factors[k] brings it to the largest of all. Returns
+// that.
 float RunningMaxima(std::span<const float> scores,
                     std::span<const std::int32_t> slots,
                     std::span<float> shifts,

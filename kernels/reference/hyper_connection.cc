@@ -77,9 +77,8 @@ void SplitMixes(std::span<const float> mixes,
     NormaliseLines(c, m, /*rows=*/true, epsilon);
     NormaliseLines(c, m, /*rows=*/false, epsilon);
   }
-  std::transform(c.begin(), c.end(), comb.begin(), [](double value) {
-    return static_cast<float>(value);
-  });
+  std::transform(
+      c.begin(), c.end(), comb.begin(), [](double value) { return static_cast<float>(value); });
 }
 
 void HeadMixes(std::span<const float> mixes,

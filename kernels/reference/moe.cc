@@ -48,11 +48,8 @@ void RouteWeights(std::span<const float> scores,
   }
 }
 
-void SwiGlu(std::span<float> gate,
-            std::span<const float> up,
-            float limit,
-            float weight,
-            bool round) {
+void SwiGlu(
+    std::span<float> gate, std::span<const float> up, float limit, float weight, bool round) {
   for (std::size_t i = 0; i < gate.size(); ++i) {
     double a = gate[i];
     double b = up[i];

@@ -22,10 +22,7 @@ void RouteWeights(std::span<const float> scores,
 
 // gate[i] = silu(min(gate[i], limit)) * clamp(up[i], -limit, limit) * weight, in place: an expert's
 // activation with its routing weight. limit 0: no clamps.
-void SwiGlu(std::span<float> gate,
-            std::span<const float> up,
-            float limit,
-            float weight,
-            bool round);
+void SwiGlu(
+    std::span<float> gate, std::span<const float> up, float limit, float weight, bool round);
 
 }  // namespace sparkspan::kernels::reference

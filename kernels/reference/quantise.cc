@@ -153,8 +153,8 @@ void DecodeKey(const numerics::NumericsProfile& profile, const std::byte* key, s
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(key);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const std::uint32_t code = bytes[i / 2] >> (i % 2 * 4) & 0xFu;
-    x[i] = numerics::FloatOfE2m1(code) *
-           numerics::FloatOfUe8m0(bytes[x.size() / 2 + i / kKeyGroup]);
+    x[i] =
+        numerics::FloatOfE2m1(code) * numerics::FloatOfUe8m0(bytes[x.size() / 2 + i / kKeyGroup]);
   }
 }
 

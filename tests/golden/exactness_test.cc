@@ -82,20 +82,24 @@ struct Stream {
 
 TEST_P(Exactness, NeighboursChangeNoBit) {
   const RunOutput alone = RunPrompt(set_, "p300", Options());
-  auto model = *engine::model::Model::Create(
-      MakeParts(set_.checkpoint, {0, 1, false, 128}), Options().model, nullptr);
+  const auto model = WholeModel(set_, Options().model);
   auto pool = *engine::cache::KvPool::Create(model->cache_layout(), 40);
   std::vector<Stream> streams;
   std::int32_t next_block = 0;
-  const std::pair<const char*, std::size_t> mix[] = {{"p700", 61}, {"p7", 2}, {"p300", 37},
-                                                     {"p130", 1}, {"p1", 1}, {"p300", 64},
-                                                     {"p130", 19}, {"p700", 5}};
+  const std::pair<const char*, std::size_t> mix[] = {{"p700", 61},
+                                                     {"p7", 2},
+                                                     {"p300", 37},
+                                                     {"p130", 1},
+                                                     {"p1", 1},
+                                                     {"p300", 64},
+                                                     {"p130", 19},
+                                                     {"p700", 5}};
   for (const auto& [prompt, chunk] : mix) {
     Stream& stream = streams.emplace_back(engine::cache::SequenceState(model->cache_layout()));
     stream.tokens = set_.Tokens(prompt);
     stream.chunk = chunk;
-    for (std::int32_t i = 0; i < engine::cache::KvPool::BlocksFor(
-                                     static_cast<std::int64_t>(stream.tokens.size()));
+    for (std::int32_t i = 0;
+         i < engine::cache::KvPool::BlocksFor(static_cast<std::int64_t>(stream.tokens.size()));
          ++i) {
       stream.blocks.push_back(next_block++);
     }
@@ -142,8 +146,7 @@ TEST_P(Exactness, RewoundRowsLeaveNoTrace) {
   options.model.rewind_rows_max = kDraft;
   const std::vector<engine::Token> tokens = set_.Tokens("p300");
   const std::vector<engine::Token> wrong = {5, 6, 7, 8, 9, 10};
-  auto model = *engine::model::Model::Create(
-      MakeParts(set_.checkpoint, {0, 1, false, 128}), options.model, nullptr);
+  const auto model = WholeModel(set_, options.model);
   const auto run = [&](bool drafts) {
     auto pool = *engine::cache::KvPool::Create(model->cache_layout(), 2);
     engine::cache::SequenceState state(model->cache_layout());

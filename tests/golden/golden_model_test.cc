@@ -61,17 +61,18 @@ class GoldenModel : public ::testing::Test {
         MaxError(output.decode_logits, set.vectors->Floats(prefix + "decode_logits"));
     CompareChoices(set, prompt, output);
     const double hidden = HiddenError(set, prompt, output);
-    std::printf("%s %s: logits prefill %.1e, decode %.1e of %.0e; hidden %.1e of %.0e; "
-                "%zu choices compared, %zu too close to call\n",
-                what.c_str(),
-                prompt.c_str(),
-                prefill,
-                decode,
-                kLogitTolerance,
-                hidden,
-                kHiddenTolerance,
-                compared_,
-                ties_);
+    std::printf(
+        "%s %s: logits prefill %.1e, decode %.1e of %.0e; hidden %.1e of %.0e; "
+        "%zu choices compared, %zu too close to call\n",
+        what.c_str(),
+        prompt.c_str(),
+        prefill,
+        decode,
+        kLogitTolerance,
+        hidden,
+        kHiddenTolerance,
+        compared_,
+        ties_);
     EXPECT_LE(prefill, kLogitTolerance);
     EXPECT_LE(decode, kLogitTolerance);
     EXPECT_LE(hidden, kHiddenTolerance);
@@ -81,9 +82,9 @@ class GoldenModel : public ::testing::Test {
   void CompareChoices(const GoldenSet& set, const std::string& prompt, const RunOutput& output) {
     compared_ = ties_ = 0;
     const std::string prefix = "hp/" + prompt + "/";
-    const auto layers = static_cast<std::size_t>(set.checkpoint->Int("num_hidden_layers"));
-    const auto chosen = static_cast<std::size_t>(set.checkpoint->Int("num_experts_per_tok"));
-    const auto topk = static_cast<std::size_t>(set.checkpoint->Int("index_topk"));
+    const auto layers = set.layers();
+    const auto chosen = static_cast<std::size_t>(set.shape().experts_per_token);
+    const auto topk = static_cast<std::size_t>(set.shape().index_topk);
     const auto router = (*set.vectors)[prefix + "router_idx"].As<std::int32_t>();
     const auto router_gap = set.vectors->Floats(prefix + "router_gap");
     const std::size_t positions = router_gap.size() / layers;
@@ -141,9 +142,8 @@ class GoldenModel : public ::testing::Test {
   // The largest relative rms over layers, of the last prompt positions and the first decode step.
   double HiddenError(const GoldenSet& set, const std::string& prompt, const RunOutput& output) {
     const std::string prefix = "hp/" + prompt + "/";
-    const auto layers = static_cast<std::size_t>(set.checkpoint->Int("num_hidden_layers"));
-    const auto width = static_cast<std::size_t>(set.checkpoint->Int("hc_mult")) *
-                       static_cast<std::size_t>(set.checkpoint->Int("hidden_size"));
+    const auto layers = set.layers();
+    const std::size_t width = set.stream_width();
     const std::vector<float> first_decode = set.vectors->Floats(prefix + "decode0_h");
     const std::vector<float> last = set.vectors->Floats(prefix + "h_last2");
     const std::size_t kept = last.size() / (layers + 1) / width;
@@ -155,9 +155,9 @@ class GoldenModel : public ::testing::Test {
         return std::span<const float>(output.traces[step].hidden)
             .subspan((layer * output.trace_rows[step] + index) * width, width);
       };
-      error = std::max(error,
-                       RelativeRms(row(decode_step, 0),
-                                   std::span(first_decode).subspan(layer * width, width)));
+      error = std::max(
+          error,
+          RelativeRms(row(decode_step, 0), std::span(first_decode).subspan(layer * width, width)));
       for (std::size_t i = 0; i < std::min(kept, rows); ++i) {
         const auto expected = std::span(last).subspan((layer * kept + kept - 1 - i) * width, width);
         error = std::max(error, RelativeRms(row(decode_step - 1, rows - 1 - i), expected));

@@ -3,14 +3,26 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "engine/base/status.h"
+#include "engine/model/rank_threads.h"
+
 namespace sparkspan::tests {
 
 GoldenSet LoadGoldenSet(const std::filesystem::path& folder) {
   GoldenSet set;
-  set.checkpoint = std::make_shared<const GoldenCheckpoint>(folder);
+  set.checkpoint = engine::model::MappedCheckpoint::Open(folder).value();
   set.vectors = std::make_shared<const GoldenTensors>(folder / "vectors.safetensors");
   std::ifstream(folder / "vectors.json") >> set.cases;
   return set;
+}
+
+std::unique_ptr<engine::model::Model> WholeModel(const GoldenSet& set,
+                                                 const engine::model::ModelOptions& options) {
+  return engine::model::Model::Create(
+             engine::model::AssembleParts(set.checkpoint, engine::model::RankShare{}).value(),
+             options,
+             nullptr)
+      .value();
 }
 
 RunOutput RunPrompt(const GoldenSet& set, const std::string& prompt, const RunOptions& options) {
@@ -18,59 +30,64 @@ RunOutput RunPrompt(const GoldenSet& set, const std::string& prompt, const RunOp
   const std::vector<engine::Token> decode = set.DecodeTokens(prompt);
   RunOutput output;
   output.digests.resize(static_cast<std::size_t>(options.ranks));
-  const auto body = [&](int rank, engine::collective::Communicator* communicator) {
-    const int unit = options.model.numerics.quantises() ? 128 : 32;
-    auto model = engine::model::Model::Create(
-        MakeParts(set.checkpoint, {rank, options.ranks, options.experts_whole, unit}),
-        options.model,
-        communicator);
-    if (!model.ok()) {
-      throw std::runtime_error(std::string(model.status().message()));
-    }
-    const std::int32_t blocks = engine::cache::KvPool::BlocksFor(
-        static_cast<std::int64_t>(tokens.size() + decode.size()));
-    auto pool = *engine::cache::KvPool::Create((*model)->cache_layout(), blocks);
-    engine::cache::SequenceState state((*model)->cache_layout());
+  const auto body = [&](int rank, engine::collective::Communicator* communicator) -> absl::Status {
+    ASSIGN_OR_RETURN(
+        auto parts,
+        engine::model::AssembleParts(set.checkpoint,
+                                     {rank,
+                                      options.ranks,
+                                      options.experts_whole,
+                                      engine::model::WidthUnitOf(options.model.numerics)}));
+    ASSIGN_OR_RETURN(auto model,
+                     engine::model::Model::Create(std::move(parts), options.model, communicator));
+    const std::int32_t blocks =
+        engine::cache::KvPool::BlocksFor(static_cast<std::int64_t>(tokens.size() + decode.size()));
+    auto pool = *engine::cache::KvPool::Create(model->cache_layout(), blocks);
+    engine::cache::SequenceState state(model->cache_layout());
     std::vector<std::int32_t> table(static_cast<std::size_t>(blocks));
     std::iota(table.rbegin(), table.rend(), 0);  // Blocks in an order that is not theirs.
     engine::model::ForwardResult result;
-    const auto step = [&](std::size_t position, std::span<const engine::Token> rows, bool logits) {
+    const auto step = [&](std::size_t position,
+                          std::span<const engine::Token> rows,
+                          bool logits) -> absl::Status {
       engine::model::ForwardTrace trace;
       engine::model::ForwardOptions forward;
       forward.trace = options.trace ? &trace : nullptr;
-      const engine::model::SequenceSpan span{&state,
-                                             table,
-                                             static_cast<std::int64_t>(position),
-                                             rows,
-                                             logits ? engine::model::LogitsRows::kLast
-                                                    : engine::model::LogitsRows::kNone};
-      const absl::Status status = (*model)->Forward({&span, 1}, *pool, forward, &result);
-      if (!status.ok()) {
-        throw std::runtime_error(std::string(status.message()));
-      }
+      const engine::model::SequenceSpan span{
+          &state,
+          table,
+          static_cast<std::int64_t>(position),
+          rows,
+          logits ? engine::model::LogitsRows::kLast : engine::model::LogitsRows::kNone};
+      RETURN_IF_ERROR(model->Forward({&span, 1}, *pool, forward, &result));
       output.digests[static_cast<std::size_t>(rank)].push_back(result.digest);
       if (rank == 0) {
         output.traces.push_back(std::move(trace));
         output.trace_rows.push_back(rows.size());
       }
+      return absl::OkStatus();
     };
     const std::span<const engine::Token> all = tokens;
     for (std::size_t begin = 0; begin < all.size(); begin += options.chunk) {
       const std::size_t size = std::min(options.chunk, all.size() - begin);
-      step(begin, all.subspan(begin, size), begin + size == all.size());
+      RETURN_IF_ERROR(step(begin, all.subspan(begin, size), begin + size == all.size()));
     }
     if (rank == 0) {
       output.prefill_logits = result.logits;
     }
     for (std::size_t i = 0; i < decode.size(); ++i) {
-      step(tokens.size() + i, {&decode[i], 1}, true);
+      RETURN_IF_ERROR(step(tokens.size() + i, {&decode[i], 1}, true));
       if (rank == 0) {
         output.decode_logits.insert(
             output.decode_logits.end(), result.logits.begin(), result.logits.end());
       }
     }
+    return absl::OkStatus();
   };
-  RankGroup(options.ranks).Run(body);
+  const absl::Status status = engine::model::RunRankThreads(options.ranks, body);
+  if (!status.ok()) {
+    throw std::runtime_error(std::string(status.message()));
+  }
   return output;
 }
 

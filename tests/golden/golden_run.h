@@ -5,18 +5,25 @@
 #include <string>
 #include <vector>
 
+#include "engine/model/assemble_parts.h"
+#include "engine/model/mapped_checkpoint.h"
 #include "engine/model/model.h"
-#include "tests/golden/checkpoint_parts.h"
-#include "tests/golden/rank_group.h"
 #include "tests/golden_path.h"
+#include "tests/golden_tensors.h"
 
 // Runs one prompt of the golden data: prefill in chunks, then its forced tokens one by one.
 namespace sparkspan::tests {
 
 struct GoldenSet {
-  std::shared_ptr<const GoldenCheckpoint> checkpoint;
+  std::shared_ptr<const engine::model::MappedCheckpoint> checkpoint;
   std::shared_ptr<const GoldenTensors> vectors;
   nlohmann::json cases;
+
+  const kernels::OpsShape& shape() const { return checkpoint->config().shape; }
+  std::size_t layers() const { return checkpoint->config().ratios.size(); }
+  std::size_t stream_width() const {
+    return static_cast<std::size_t>(shape().streams) * static_cast<std::size_t>(shape().hidden);
+  }
 
   // "p7" of the set: its tokens, and those forced on it afterwards.
   std::vector<engine::Token> Tokens(const std::string& prompt) const {
@@ -46,6 +53,10 @@ struct RunOutput {
 };
 
 GoldenSet LoadGoldenSet(const std::filesystem::path& folder);
+
+// The model of one rank that holds everything.
+std::unique_ptr<engine::model::Model> WholeModel(const GoldenSet& set,
+                                                 const engine::model::ModelOptions& options);
 
 RunOutput RunPrompt(const GoldenSet& set, const std::string& prompt, const RunOptions& options);
 

@@ -42,8 +42,7 @@ engine::model::ForwardTrace RunInjected(const GoldenSet& set,
   engine::model::ModelOptions options;
   options.device = device;
   const std::vector<engine::Token> tokens = set.Tokens(prompt);
-  auto model = *engine::model::Model::Create(
-      MakeParts(set.checkpoint, {0, 1, false, 128}), options, nullptr);
+  const auto model = WholeModel(set, options);
   auto pool = *engine::cache::KvPool::Create(model->cache_layout(), 1);
   engine::cache::SequenceState state(model->cache_layout());
   const std::int32_t block = 0;
@@ -69,7 +68,7 @@ TEST_P(QuantisedLayers, FollowTheReferenceFromItsInputs) {
     GTEST_SKIP() << "no golden data 'model-a'";
   }
   const GoldenSet set = LoadGoldenSet(*folder);
-  const auto heads = static_cast<std::size_t>(set.checkpoint->Int("num_attention_heads"));
+  const auto heads = static_cast<std::size_t>(set.shape().heads);
   for (const std::string prompt : {"p7", "p130"}) {
     if (prompt == "p130" && GetParam() == Device::kReference) {
       continue;  // Minutes; p7 passes through the same code.
@@ -77,10 +76,10 @@ TEST_P(QuantisedLayers, FollowTheReferenceFromItsInputs) {
     const std::vector<float> hidden = set.vectors->Floats("rf/" + prompt + "/h_all");
     const engine::model::ForwardTrace trace = RunInjected(set, prompt, hidden, GetParam());
     const std::size_t rows = set.Tokens(prompt).size();
-    const std::size_t width = 4 * static_cast<std::size_t>(set.checkpoint->Int("hidden_size"));
+    const std::size_t width = set.stream_width();
     const std::size_t touched = (rows * heads % kArtefactElements + heads - 1) / heads;
     const std::size_t clean = rows - touched;
-    const auto layers = static_cast<std::size_t>(set.checkpoint->Int("num_hidden_layers"));
+    const auto layers = set.layers();
     EXPECT_EQ(RelativeRms(std::span(trace.hidden).first(rows * width),
                           std::span(hidden).first(rows * width)),
               0.0);
@@ -119,14 +118,12 @@ TEST(QuantisedModel, EndToEndIsReported) {
   const GoldenSet set = LoadGoldenSet(*folder);
   for (const std::string prompt : {"p1", "p7", "p130", "p300", "p700"}) {
     const RunOutput output = RunPrompt(set, prompt, RunOptions{});
-    const double prefill = RelativeRms(output.prefill_logits,
-                                       set.vectors->Floats("rf/" + prompt + "/prefill_logits"));
-    const double decode = RelativeRms(output.decode_logits,
-                                      set.vectors->Floats("rf/" + prompt + "/decode_logits"));
-    std::printf("%s: relative rms of logits, prefill %.1e, decode %.1e\n",
-                prompt.c_str(),
-                prefill,
-                decode);
+    const double prefill =
+        RelativeRms(output.prefill_logits, set.vectors->Floats("rf/" + prompt + "/prefill_logits"));
+    const double decode =
+        RelativeRms(output.decode_logits, set.vectors->Floats("rf/" + prompt + "/decode_logits"));
+    std::printf(
+        "%s: relative rms of logits, prefill %.1e, decode %.1e\n", prompt.c_str(), prefill, decode);
     // Far above the noise between two orders of addition (up to 1.2e-1), far below a mistake.
     EXPECT_LE(prefill, 0.3);
     EXPECT_LE(decode, 0.3);

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace sparkspan::deploy::cli {
+
+struct F32Tensor {
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+};
+
+// A safetensors file of F32 tensors, replaced as a whole: written beside and renamed.
+absl::Status WriteTensors(const std::string& file, const std::map<std::string, F32Tensor>& tensors);
+
+// The F32 and BF16 tensors of a safetensors file, widened; others are passed over.
+absl::StatusOr<std::map<std::string, F32Tensor>> ReadTensors(const std::string& file);
+
+}  // namespace sparkspan::deploy::cli
