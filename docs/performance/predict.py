@@ -85,9 +85,10 @@ def layer_phases(rows: int, sequences: int, context: int) -> list[Phase]:
         Phase("q per head norm and rope", LAYERS, rows * HEADS / n * HEAD_DIM * 4, SMALL, 1),
         Phase("compressor, ratio 4", OVERLAP, 2 * 2 * HEAD_DIM * h * 2, LARGE, 3),
         Phase("compressor, ratio 128", DENSE, 2 * HEAD_DIM * h * 2, MEDIUM, 3),
-        Phase("indexer wq_b", OVERLAP, INDEX_HEADS * INDEX_DIM * Q_RANK, MEDIUM, 2),
+        # The indexer's products share launches with wq_b and with the compressor's.
+        Phase("indexer wq_b", OVERLAP, INDEX_HEADS * INDEX_DIM * Q_RANK, LARGE, 1),
         Phase("indexer compressor and head weights", OVERLAP,
-              (2 * 2 * INDEX_DIM + INDEX_HEADS) * h * 2, MEDIUM, 4),
+              (2 * 2 * INDEX_DIM + INDEX_HEADS) * h * 2, LARGE, 2),
         Phase("index scores", OVERLAP, sequences * keys * KEY_BYTES + rows * keys * 4, MEDIUM, 1,
               rows * keys * INDEX_HEADS * INDEX_DIM * 2),
         Phase("top k", OVERLAP, rows * keys * 4 * 5 / 4, SMALL, 1),
@@ -140,7 +141,9 @@ def predict(rows: int, sequences: int, context: int, draft: bool):
     if draft:
         exchanges += exchange_s(2 * DRAFT_STAGES + DRAFT_ROWS, sequences * DRAFT_ROWS * HIDDEN * 4)
     launches = sum(phase.count * phase.launches for phase in phases)
-    return phases, exchanges, launches
+    trunk = sum(phase.count * phase.launches for phase in layer_phases(rows, sequences, context)
+                if phase.name != "head")
+    return phases, exchanges, launches, trunk / LAYERS
 
 
 def main() -> int:
@@ -154,7 +157,7 @@ def main() -> int:
     table = []
     for rows, sequences, draft in cases:
         for context in (4096, 65536, 262144, 1048576):
-            phases, exchanges, launches = predict(rows, sequences, context, draft)
+            phases, exchanges, launches, per_layer = predict(rows, sequences, context, draft)
             over = [(phase.predicted_s() - phase.floor_s(), phase.name) for phase in phases]
             over = sorted(over + [(exchanges, "exchanges")], reverse=True)[:3]
             table.append({
@@ -164,7 +167,7 @@ def main() -> int:
                 "predicted_ms":
                     f"{1e3 * (sum(phase.predicted_s() for phase in phases) + exchanges):.1f}",
                 "launches": round(launches),
-                "launches_per_layer": f"{launches / LAYERS:.1f}",
+                "launches_per_layer": f"{per_layer:.1f}",
                 "exchanges_ms": f"{1e3 * exchanges:.1f}",
                 "largest_above_floor": "; ".join(f"{name} {1e3 * cost:.1f} ms"
                                                  for cost, name in over)})

@@ -86,9 +86,23 @@ SIMT_DEVICE void multiply_stretch(float (&sum)[kTiles][4], Stretch stretch, cons
 // Limits: 200 registers.
 template <class Format, int kTiles>
 SIMT_KERNEL(kLinearThreads)
-linear(LinearArguments arguments) {
+linear(LinearBatch batch) {
   auto& shared = simt::shared<LinearShared>();
-  const int tile_row = simt::block_index();
+  // Blocks are dealt to the parts in order; selecting instead of indexing keeps the arguments out
+  // of local memory.
+  LinearArguments arguments = batch.part[0];
+  int tile_row = simt::block_index();
+  int first_tile = 0;
+  SIMT_UNROLL
+  for (int part = 1; part < kLinearPartsMax; ++part) {
+    if (part < batch.parts) {
+      first_tile += TilesDown(batch.part[part - 1].n);
+      if (simt::block_index() >= first_tile) {
+        arguments = batch.part[part];
+        tile_row = simt::block_index() - first_tile;
+      }
+    }
+  }
   const int first_row = simt::block_index_y() * kTiles * kRowsPerTile;
   const int groups = arguments.k / kScaleColumns;
   const int rows_per_group = arguments.n / arguments.groups;
@@ -137,38 +151,48 @@ linear(LinearArguments arguments) {
 }
 
 template <class Format, int kTiles>
-int run_linear_tiles(const LinearArguments& arguments, void* stream) {
+int run_linear_tiles(const LinearBatch& batch, void* stream) {
   const int rows_per_block = kTiles * kRowsPerTile;
+  int tiles = 0;
+  for (int part = 0; part < batch.parts; ++part) {
+    tiles += TilesDown(batch.part[part].n);
+  }
   const GridShape grid{
-      .blocks = {TilesDown(arguments.n), (arguments.rows + rows_per_block - 1) / rows_per_block, 1},
+      .blocks = {tiles, (batch.part[0].rows + rows_per_block - 1) / rows_per_block, 1},
       .threads = kLinearThreads};
-  return simt::launch<LinearShared>(grid, stream, linear<Format, kTiles>, arguments);
+  return simt::launch<LinearShared>(grid, stream, linear<Format, kTiles>, batch);
 }
 
 template <class Format>
-int run_linear_format(const LinearArguments& arguments, void* stream) {
-  if (arguments.rows <= 8) {
-    return run_linear_tiles<Format, 1>(arguments, stream);
+int run_linear_format(const LinearBatch& batch, void* stream) {
+  const int rows = batch.part[0].rows;
+  if (rows <= 8) {
+    return run_linear_tiles<Format, 1>(batch, stream);
   }
-  if (arguments.rows <= 16) {
-    return run_linear_tiles<Format, 2>(arguments, stream);
+  if (rows <= 16) {
+    return run_linear_tiles<Format, 2>(batch, stream);
   }
-  if (arguments.rows <= 48) {
-    return run_linear_tiles<Format, 6>(arguments, stream);
+  if (rows <= 48) {
+    return run_linear_tiles<Format, 6>(batch, stream);
   }
-  return run_linear_tiles<Format, 12>(arguments, stream);
+  return run_linear_tiles<Format, 12>(batch, stream);
+}
+
+inline int run_linears(const LinearBatch& batch, void* stream) {
+  const LinearArguments& first = batch.part[0];
+  if (first.weight_format == WeightFormat::kBf16) {
+    return run_linear_format<Bf16ByBf16>(batch, stream);
+  }
+  if (first.weight_format == WeightFormat::kE2m1) {
+    return run_linear_format<E2m1ByE4m3>(batch, stream);
+  }
+  return first.activation_format == ActivationFormat::kE4m3
+             ? run_linear_format<E4m3ByE4m3>(batch, stream)
+             : run_linear_format<E4m3ByBf16>(batch, stream);
 }
 
 inline int run_linear(const LinearArguments& arguments, void* stream) {
-  if (arguments.weight_format == WeightFormat::kBf16) {
-    return run_linear_format<Bf16ByBf16>(arguments, stream);
-  }
-  if (arguments.weight_format == WeightFormat::kE2m1) {
-    return run_linear_format<E2m1ByE4m3>(arguments, stream);
-  }
-  return arguments.activation_format == ActivationFormat::kE4m3
-             ? run_linear_format<E4m3ByE4m3>(arguments, stream)
-             : run_linear_format<E4m3ByBf16>(arguments, stream);
+  return run_linears(LinearBatch{{arguments}, 1}, stream);
 }
 
 }  // namespace SIMT_TARGET

@@ -42,4 +42,15 @@ std::int64_t LinearWeightBytes(const LinearArguments& arguments);
 int LaunchLinear(const LinearArguments& arguments, void* stream);
 void EmulateLinear(const LinearArguments& arguments);
 
+// Independent products in one launch: same formats of weights and activations, same number of rows.
+// Small weights fill the bus together where each alone would leave it idle.
+constexpr int kLinearPartsMax = 4;
+struct LinearBatch {
+  LinearArguments part[kLinearPartsMax];
+  int parts;  // 1 to kLinearPartsMax
+};
+
+int LaunchLinears(const LinearBatch& batch, void* stream);
+void EmulateLinears(const LinearBatch& batch);
+
 }  // namespace sparkspan::kernels

@@ -198,6 +198,39 @@ TEST_P(Linear, ARowsBitsDoNotDependOnTheOthers) {
   }
 }
 
+TEST(Linears, PartsOfOneLaunchAreWhatEachIsAlone) {
+  const std::vector<Case> cases = {
+      {"a", WeightFormat::kE4m3, ActivationFormat::kE4m3, 40, 128, 5, 1},
+      {"b", WeightFormat::kE4m3, ActivationFormat::kE4m3, 16, 384, 5, 1},
+      {"c", WeightFormat::kE4m3, ActivationFormat::kE4m3, 24, 256, 5, 1}};
+  for (std::size_t parts = 1; parts <= cases.size(); ++parts) {
+    std::vector<Layer> layers;
+    for (std::size_t i = 0; i < parts; ++i) {
+      layers.push_back(Draw(cases[i]));
+    }
+    std::vector<float> alone;
+    emulator::Emulation emulation;
+    for (std::size_t i = 0; i < parts; ++i) {
+      std::vector<float> out(Size(cases[i].rows, cases[i].n));
+      EmulateLinear(ArgumentsOf(cases[i], layers[i], 0, cases[i].rows, out.data()));
+      alone.insert(alone.end(), out.begin(), out.end());
+    }
+    const auto together = InFiveOrders<float>([&] {
+      std::vector<float> out(alone.size());
+      LinearBatch batch{};
+      std::size_t at = 0;
+      for (std::size_t i = 0; i < parts; ++i) {
+        batch.part[i] = ArgumentsOf(cases[i], layers[i], 0, cases[i].rows, out.data() + at);
+        at += Size(cases[i].rows, cases[i].n);
+      }
+      batch.parts = static_cast<int>(parts);
+      EmulateLinears(batch);
+      return out;
+    });
+    EXPECT_EQ(together, alone);
+  }
+}
+
 constexpr auto kE4m3 = WeightFormat::kE4m3;
 constexpr auto kE2m1 = WeightFormat::kE2m1;
 constexpr auto kBf16 = WeightFormat::kBf16;
