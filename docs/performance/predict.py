@@ -19,6 +19,7 @@ LAUNCH_S = 0.5e-6              # a node of a captured graph
 RAMP_S = 1.5e-6                # start and tail that programmatic launches do not hide
 EXCHANGE_BASE_S = 16e-6        # one-shot between two ranks, small payload
 EXCHANGE_BYTES_PER_S = 10e9    # beyond it
+SM_BYTES_PER_S = 80e9          # one SM from L2
 TENSOR_FLOPS = 188e12          # FP8 mma, dense
 
 LAYERS, WINDOW_ONLY, OVERLAP, DENSE = 43, 2, 21, 20
@@ -91,7 +92,9 @@ def layer_phases(rows: int, sequences: int, context: int) -> list[Phase]:
               (2 * 2 * INDEX_DIM + INDEX_HEADS) * h * 2, LARGE, 2),
         Phase("index scores", OVERLAP, sequences * keys * KEY_BYTES + rows * keys * 4, MEDIUM, 1,
               rows * keys * INDEX_HEADS * INDEX_DIM * 2),
-        Phase("top k", OVERLAP, rows * keys * 4 * 5 / 4, SMALL, 1),
+        # One block a row reads the scores five times, as fast as one SM can from L2.
+        Phase("top k", OVERLAP, max(rows / 4, BUS_BYTES_PER_S * SMALL / SM_BYTES_PER_S)
+              * keys * 4 * 5, SMALL, 1),
     ]
     for name, count, entries in (("window attention", WINDOW_ONLY, WINDOW),
                                  ("sparse attention, ratio 4", OVERLAP,

@@ -4,13 +4,13 @@
 namespace sparkspan::kernels {
 
 void EmulateQuery(const QueryArguments& arguments) {
-  run_query(arguments, nullptr);
+  simt::expect_launched(run_query(arguments, nullptr));
 }
 void EmulateEntryWrite(const EntryWriteArguments& arguments) {
-  run_entry_write(arguments, nullptr);
+  simt::expect_launched(run_entry_write(arguments, nullptr));
 }
 void EmulateAttention(const AttentionArguments& arguments) {
-  run_attention(arguments, nullptr);
+  simt::expect_launched(run_attention(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

@@ -3,13 +3,13 @@
 namespace sparkspan::kernels {
 
 void EmulateCompressEntries(const CompressArguments& arguments) {
-  run_compress_entries(arguments, nullptr);
+  simt::expect_launched(run_compress_entries(arguments, nullptr));
 }
 void EmulateCompressKeys(const CompressArguments& arguments) {
-  run_compress_keys(arguments, nullptr);
+  simt::expect_launched(run_compress_keys(arguments, nullptr));
 }
 void EmulateRingWrite(const RingWriteArguments& arguments) {
-  run_ring_write(arguments, nullptr);
+  simt::expect_launched(run_ring_write(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

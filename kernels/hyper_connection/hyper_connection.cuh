@@ -8,7 +8,8 @@
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
-constexpr int kPreHiddenMax = 8192;
+// Rows that one block of the mix takes: more share fn's bytes, fewer wait for each other.
+constexpr int kMixRowsPerBlock = 96;
 constexpr int kColumnsPerLane = kMixColumnsPerBlock / 32;
 
 struct PreShared {
@@ -43,12 +44,15 @@ SIMT_DEVICE float dot(const Eight& a, const Eight& b) {
 }
 
 // A block takes 256 columns of fn, a warp some of its rows: fn stays in registers while the tokens
-// pass. fn is read once, however many rows.
+// pass. fn is read once for up to 96 rows.
 // Limits: 40 registers.
 SIMT_KERNEL(kRowThreads) mix(MixArguments arguments) {
   const int columns = kStreams * arguments.hidden;
   const int split = simt::block_index();
   const int splits = simt::grid_blocks();
+  const int first_row = simt::block_index_y() * kMixRowsPerBlock;
+  const int last_row =
+      first_row + kMixRowsPerBlock < arguments.rows ? first_row + kMixRowsPerBlock : arguments.rows;
   const int column = split * kMixColumnsPerBlock + simt::lane_index() * kColumnsPerLane;
   for (int j = simt::warp_index(); j <= arguments.mixes; j += kRowWarps) {
     const bool is_squares = j == arguments.mixes;
@@ -63,7 +67,7 @@ SIMT_KERNEL(kRowThreads) mix(MixArguments arguments) {
         weights.value[4 + i] = simt::float_of_bits(high.word[i]);
       }
     }
-    for (int row = 0; row < arguments.rows; ++row) {
+    for (int row = first_row; row < last_row; ++row) {
       const Eight x =
           load_eight_bf16(arguments.streams + static_cast<std::int64_t>(row) * columns + column);
       const float sum = is_squares ? dot(x, x) : dot(x, weights);
@@ -223,11 +227,15 @@ SIMT_KERNEL(kRowThreads) post(PostArguments arguments) {
 }
 
 inline int run_mix(const MixArguments& arguments, void* stream) {
-  const GridShape grid{.blocks = {kStreams * arguments.hidden / kMixColumnsPerBlock, 1, 1},
+  const int row_blocks = (arguments.rows + kMixRowsPerBlock - 1) / kMixRowsPerBlock;
+  const GridShape grid{.blocks = {kStreams * arguments.hidden / kMixColumnsPerBlock, row_blocks, 1},
                        .threads = kRowThreads};
   return simt::launch<simt::NoShared>(grid, stream, mix, arguments);
 }
 inline int run_pre(const PreArguments& arguments, void* stream) {
+  if (arguments.norm.width > kPreHiddenMax) {
+    return kInvalidArguments;
+  }
   const GridShape grid{.blocks = {arguments.norm.rows, 1, 1}, .threads = kRowThreads};
   return simt::launch<PreShared>(grid, stream, pre, arguments);
 }

@@ -24,6 +24,7 @@ constexpr int kHeadMixes = kStreams;               // rows of fn at the head, wh
 constexpr int kMixPartials = 28;
 // fn x is split over blocks of so many columns, and the parts are added in order.
 constexpr int kMixColumnsPerBlock = 256;
+constexpr int kPreHiddenMax = 8192;
 
 struct MixArguments {
   const std::uint16_t* streams;  // bf16 [rows, 4 hidden]

@@ -3,13 +3,13 @@
 namespace sparkspan::kernels {
 
 void EmulateMix(const MixArguments& arguments) {
-  run_mix(arguments, nullptr);
+  simt::expect_launched(run_mix(arguments, nullptr));
 }
 void EmulatePre(const PreArguments& arguments) {
-  run_pre(arguments, nullptr);
+  simt::expect_launched(run_pre(arguments, nullptr));
 }
 void EmulatePost(const PostArguments& arguments) {
-  run_post(arguments, nullptr);
+  simt::expect_launched(run_post(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

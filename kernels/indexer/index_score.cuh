@@ -157,6 +157,9 @@ inline int run_index_query(const IndexQueryArguments& arguments, void* stream) {
   return simt::launch<simt::NoShared>(grid, stream, index_query, arguments);
 }
 inline int run_index_score(const IndexScoreArguments& arguments, void* stream) {
+  if (arguments.heads > kIndexHeadsMax || arguments.pages.keys_per_page % kKeysPerWarpTile != 0) {
+    return kInvalidArguments;
+  }
   const int keys_max = arguments.pages_max * arguments.pages.keys_per_page;
   const GridShape grid{
       .blocks = {(keys_max + kKeysPerBlock - 1) / kKeysPerBlock, arguments.rows, 1},

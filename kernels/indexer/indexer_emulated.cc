@@ -4,13 +4,13 @@
 namespace sparkspan::kernels {
 
 void EmulateIndexQuery(const IndexQueryArguments& arguments) {
-  run_index_query(arguments, nullptr);
+  simt::expect_launched(run_index_query(arguments, nullptr));
 }
 void EmulateIndexScore(const IndexScoreArguments& arguments) {
-  run_index_score(arguments, nullptr);
+  simt::expect_launched(run_index_score(arguments, nullptr));
 }
 void EmulateTopK(const TopKArguments& arguments) {
-  run_top_k(arguments, nullptr);
+  simt::expect_launched(run_top_k(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

@@ -180,6 +180,9 @@ int run_linear_format(const LinearBatch& batch, void* stream) {
 
 inline int run_linears(const LinearBatch& batch, void* stream) {
   const LinearArguments& first = batch.part[0];
+  if (batch.parts < 1 || batch.parts > kLinearPartsMax || first.k % kScaleColumns != 0) {
+    return kInvalidArguments;
+  }
   if (first.weight_format == WeightFormat::kBf16) {
     return run_linear_format<Bf16ByBf16>(batch, stream);
   }

@@ -3,10 +3,10 @@
 namespace sparkspan::kernels {
 
 void EmulateLinear(const LinearArguments& arguments) {
-  run_linear(arguments, nullptr);
+  simt::expect_launched(run_linear(arguments, nullptr));
 }
 void EmulateLinears(const LinearBatch& batch) {
-  run_linears(batch, nullptr);
+  simt::expect_launched(run_linears(batch, nullptr));
 }
 
 }  // namespace sparkspan::kernels

@@ -83,6 +83,9 @@ SIMT_KERNEL(kGroupingThreads) grouping(GroupingArguments arguments) {
 }
 
 inline int run_grouping(const GroupingArguments& arguments, void* stream) {
+  if (arguments.experts > kGroupExpertsMax) {
+    return kInvalidArguments;
+  }
   return simt::launch<GroupingShared>(
       GridShape{.threads = kGroupingThreads}, stream, grouping, arguments);
 }

@@ -3,10 +3,10 @@
 namespace sparkspan::kernels {
 
 void EmulateRmsNorm(const RmsNormArguments& arguments) {
-  run_rms_norm(arguments, nullptr);
+  simt::expect_launched(run_rms_norm(arguments, nullptr));
 }
 void EmulateQuantize(const QuantizeArguments& arguments) {
-  run_quantize(arguments, nullptr);
+  simt::expect_launched(run_quantize(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

@@ -83,6 +83,9 @@ SIMT_KERNEL(kRouterThreads) router(RouterArguments arguments) {
 }
 
 inline int run_router(const RouterArguments& arguments, void* stream) {
+  if (arguments.experts > kRouterExpertsMax || arguments.choices > kRouterChoicesMax) {
+    return kInvalidArguments;
+  }
   const GridShape grid{.blocks = {(arguments.rows + kRouterWarps - 1) / kRouterWarps, 1, 1},
                        .threads = kRouterThreads};
   return simt::launch<simt::NoShared>(grid, stream, router, arguments);

@@ -3,7 +3,7 @@
 namespace sparkspan::kernels {
 
 void EmulateRouter(const RouterArguments& arguments) {
-  run_router(arguments, nullptr);
+  simt::expect_launched(run_router(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

@@ -149,6 +149,9 @@ inline int run_pick(const PickArguments& arguments, void* stream) {
 }
 
 inline int run_accept(const AcceptArguments& arguments, void* stream) {
+  if (arguments.drafts_max > 32) {
+    return kInvalidArguments;
+  }
   const GridShape grid{.blocks = {arguments.sequences, 1, 1}, .threads = 32};
   return simt::launch<simt::NoShared>(grid, stream, accept, arguments);
 }

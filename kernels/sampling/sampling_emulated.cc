@@ -3,10 +3,10 @@
 namespace sparkspan::kernels {
 
 void EmulatePick(const PickArguments& arguments) {
-  run_pick(arguments, nullptr);
+  simt::expect_launched(run_pick(arguments, nullptr));
 }
 void EmulateAccept(const AcceptArguments& arguments) {
-  run_accept(arguments, nullptr);
+  simt::expect_launched(run_accept(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

@@ -15,4 +15,7 @@ struct GridShape {
   bool dependent = false;  // programmatic stream serialisation: the kernel says dependency_wait
 };
 
+// What a launch returns for arguments beyond a kernel's stated limits: cudaErrorInvalidValue.
+constexpr int kInvalidArguments = 1;
+
 }  // namespace sparkspan::kernels

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdio>
+#include <cstdlib>
+
 #include "kernels/simt/emulator.h"
 #include "kernels/simt/grid.h"
 
@@ -24,6 +27,15 @@ int launch(const GridShape& grid,
            const Arguments&... arguments) {
   emulator::RunGrid(grid, {sizeof(Shared), alignof(Shared)}, [&] { kernel(arguments...); });
   return 0;
+}
+
+// Aborts when a launch was refused: a test that ran nothing tests nothing.
+inline void expect_launched(int error) {
+  if (error != 0) {
+    std::fprintf(stderr,
+                 "emulator: the launch was refused: arguments beyond the kernel's limits\n");
+    std::abort();
+  }
 }
 
 }  // namespace simt

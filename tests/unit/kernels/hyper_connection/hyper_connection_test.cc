@@ -183,6 +183,35 @@ TEST_P(HyperConnection, PreIsTheFormula) {
 
 INSTANTIATE_TEST_SUITE_P(SublayerAndHead, HyperConnection, testing::Values(kMixes, kHeadMixes));
 
+TEST(HyperConnectionMix, RowsOfALongPromptAreWhatEachIsAlone) {
+  constexpr int kRows = 100;  // more than one block's
+  constexpr int kSmallHidden = 128;
+  constexpr int kWidth = kStreams * kSmallHidden;
+  const auto streams = RandomBf16(kRows * kWidth, 35);
+  const auto fn = RandomFloats(kMixes * kWidth, 36);
+  const auto run = [&](int first, int rows) {
+    std::vector<float> partial(At(rows * kWidth / kMixColumnsPerBlock) * kMixPartials);
+    EmulateMix({streams.data() + At(first * kWidth),
+                fn.data(),
+                rows,
+                kSmallHidden,
+                kMixes,
+                partial.data()});
+    return partial;
+  };
+  const auto together = InFiveOrders<float>([&] { return run(0, kRows); });
+  constexpr std::size_t kRowPartials = kWidth / kMixColumnsPerBlock * kMixPartials;
+  emulator::Emulation emulation;
+  for (const int row : {0, 95, 96, 99}) {
+    const auto alone = run(row, 1);
+    EXPECT_EQ(
+        std::memcmp(
+            alone.data(), together.data() + At(row) * kRowPartials, kRowPartials * sizeof(float)),
+        0)
+        << row;
+  }
+}
+
 TEST(HyperConnectionPost, MixesTransposedAndAddsPartsInOrder) {
   constexpr int kRows = 2;
   constexpr int kParts = 3;
