@@ -45,8 +45,8 @@ SIMT_DEVICE float dot(const Eight& a, const Eight& b) {
 
 // A block takes 256 columns of fn, a warp some of its rows: fn stays in registers while the tokens
 // pass. fn is read once for up to 96 rows.
-// Limits: 40 registers.
-SIMT_KERNEL(kRowThreads) mix(MixArguments arguments) {
+// Limits: 64 registers.
+SIMT_KERNEL(kRowThreads, 4) mix(MixArguments arguments) {
   const int columns = kStreams * arguments.hidden;
   const int split = simt::block_index();
   const int splits = simt::grid_blocks();
