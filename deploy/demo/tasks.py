@@ -515,6 +515,17 @@ TRAINING_SHARES = {
     "small talk": 0.05,
     "tools": 0.15,
 }
+FINISHING_SHARES = {
+    "counting": 0.50,
+    "sorting": 0.08,
+    "sums": 0.10,
+    "json": 0.14,
+    "code": 0.03,
+    "repeat": 0.04,
+    "facts": 0.02,
+    "small talk": 0.03,
+    "tools": 0.06,
+}
 
 
 def has_held_out_turn(example: Example) -> bool:

@@ -24,9 +24,10 @@ from checkpoint import rounded_weight
 from model import Config, Model
 from muon import Muon
 from scoring import by_task, exact
-from tasks import TRAINING_SHARES, Example, evaluation_examples, training_example
+from tasks import FINISHING_SHARES, TRAINING_SHARES, Example, evaluation_examples, training_example
 
 SHORT_PHASE = 0.15
+FINISH_FROM = 0.8
 BRIEF_SHARE = 0.75
 BRIEF_UNTIL = 0.65
 WEIGHT_ROUNDING_FROM = 0.62
@@ -83,6 +84,7 @@ class Source:
         self.rng = random.Random(f"{seed} {step}")
         self.is_short = True
         self.brief_share = 0.0
+        self.shares = TRAINING_SHARES
         self.short_shares = {t: s for t, s in TRAINING_SHARES.items() if t != "tools"}
 
     def __iter__(self) -> Iterator[Example]:
@@ -90,7 +92,7 @@ class Source:
             if self.is_short:
                 yield training_example(self.rng, self.short_shares, most_turns=0)
             else:
-                example = training_example(self.rng, TRAINING_SHARES)
+                example = training_example(self.rng, self.shares)
                 example.without_instructions = self.rng.random() < self.brief_share
                 yield example
 
@@ -200,6 +202,7 @@ def main() -> None:
         progress = elapsed / seconds
         rounded = progress >= ACTIVATION_ROUNDING_FROM
         source.is_short = progress < SHORT_PHASE
+        source.shares = FINISHING_SHARES if progress >= FINISH_FROM else TRAINING_SHARES
         source.brief_share = BRIEF_SHARE if progress < BRIEF_UNTIL else 0.0
         batches = [next(stream) for _ in range(BATCHES_PER_STEP)]
         total = sum(batch[2].sum().item() for batch in batches)
