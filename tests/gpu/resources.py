@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Per SM: registers, warps, blocks, shared bytes. performance.md of the hardware: docs/performance.
+# Per SM: registers, warps, blocks, shared bytes.
 CHIPS = {
     "121a": (65536, 48, 24, 100 * 1024),
     "120a": (65536, 48, 24, 100 * 1024),
