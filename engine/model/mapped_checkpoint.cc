@@ -119,13 +119,13 @@ absl::Status ReadConfig(const json& config, CheckpointConfig* out) {
   const bool aligned =
       shape.hidden % 128 == 0 && shape.q_lora % 128 == 0 && shape.o_lora % 128 == 0 &&
       expert_width % 128 == 0 && shape.heads % shape.groups == 0 && shape.rope_dim % 16 == 0 &&
-      (shape.head_dim - shape.rope_dim) % 64 == 0 &&
+      (shape.head_dim - shape.rope_dim) % 64 == 0 && shape.head_dim % 64 == 0 &&
       (shape.index_dim & (shape.index_dim - 1)) == 0 && shape.rope_dim <= shape.index_dim &&
       shape.experts_per_token <= shape.experts;
   if (!aligned) {
     return absl::InvalidArgumentError(
         "config.json: hidden_size, q_lora_rank, o_lora_rank and moe_intermediate_size must be "
-        "multiples of 128, head_dim - qk_rope_head_dim of 64, num_attention_heads of o_groups, and "
+        "multiples of 128, head_dim and head_dim - qk_rope_head_dim of 64, num_attention_heads of o_groups, and "
         "index_head_dim a power of two not below qk_rope_head_dim");
   }
   return absl::OkStatus();

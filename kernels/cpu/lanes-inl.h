@@ -20,9 +20,8 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// At most eight lanes: one decode serves every instruction set, and sixteen partial sums are two or
-// four vectors.
-using FloatTag = hn::CappedTag<float, 8>;
+// Sixteen partial sums are one vector, two or four.
+using FloatTag = hn::CappedTag<float, 16>;
 using FloatVector = hn::Vec<FloatTag>;
 using ByteTag = hn::FixedTag<std::uint8_t, 16>;
 using ByteVector = hn::Vec<ByteTag>;
@@ -84,7 +83,8 @@ HWY_INLINE FloatVector RoundVector(FloatVector value) {
   return hn::BitCast(FloatTag(), hn::And(rounded, hn::Set(du, 0xFFFF0000u)));
 }
 
-// Eight fp16 values to fp32.
+#if !HWY_CAP_GE512
+// Eight fp16 values to fp32, in one vector or two.
 template <class HalfVector>
 HWY_INLINE void PromoteEight(HalfVector halves, FloatVector* out) {
   if constexpr (kVectorLanes == 8) {
@@ -95,64 +95,110 @@ HWY_INLINE void PromoteEight(HalfVector halves, FloatVector* out) {
     out[1] = hn::PromoteTo(FloatTag(), hn::UpperHalf(d4, halves));
   }
 }
+#endif
 
-// e4m3 codes as fp16 of 2^-8 their value: sign, exponent and mantissa fall into place one bit
-// below the top of a 16-bit word; the arithmetic shift doubles the sign, the mask removes its copy.
-HWY_INLINE Sixteen DecodeE4m3Sixteen(const std::uint8_t* codes) {
-  const ByteTag d8;
-  const hn::FixedTag<std::int16_t, 8> d16;
-  const hn::FixedTag<hwy::float16_t, 8> dh;
-  const ByteVector bytes = hn::LoadU(d8, codes);
+// e4m3 codes in the upper bytes of 16-bit words as fp16 of 2^-8 their value: sign, exponent and
+// mantissa fall into place one bit lower; the arithmetic shift doubles the sign, the mask removes
+// its copy.
+template <class D16, class V>
+HWY_INLINE hn::Vec<D16> HalvesOfE4m3(D16 d16, V upper) {
   const auto mask = hn::Set(d16, static_cast<std::int16_t>(0xBFFF));
-  const auto low = hn::BitCast(d16, hn::InterleaveLower(d8, hn::Zero(d8), bytes));
-  const auto high = hn::BitCast(d16, hn::InterleaveUpper(d8, hn::Zero(d8), bytes));
-  Sixteen value;
-  PromoteEight(hn::BitCast(dh, hn::And(hn::ShiftRight<1>(low), mask)), value.part);
-  PromoteEight(hn::BitCast(dh, hn::And(hn::ShiftRight<1>(high), mask)), value.part + kParts / 2);
-  return value;
+  return hn::And(hn::ShiftRight<1>(hn::BitCast(d16, upper)), mask);
 }
-// What DecodeE4m3Sixteen leaves to multiply by.
+// What those halves leave to multiply by.
 constexpr float kE4m3Factor = 256.0f;
 
-// The upper bytes of the fp16 forms of e2m1 codes, whose lower bytes are zero.
-HWY_INLINE Sixteen PromoteUpperBytes(ByteVector upper) {
+HWY_INLINE Sixteen DecodeE4m3Sixteen(const std::uint8_t* codes) {
   const ByteTag d8;
-  const hn::FixedTag<hwy::float16_t, 8> dh;
+  const ByteVector bytes = hn::LoadU(d8, codes);
   Sixteen value;
-  PromoteEight(hn::BitCast(dh, hn::InterleaveLower(d8, hn::Zero(d8), upper)), value.part);
-  PromoteEight(hn::BitCast(dh, hn::InterleaveUpper(d8, hn::Zero(d8), upper)),
-               value.part + kParts / 2);
+#if HWY_CAP_GE512
+  const hn::Rebind<std::uint16_t, FloatTag> du16;
+  const hn::Rebind<std::int16_t, FloatTag> d16;
+  const hn::Rebind<hwy::float16_t, FloatTag> dh;
+  const auto upper = hn::ShiftLeft<8>(hn::PromoteTo(du16, bytes));
+  value.part[0] = hn::PromoteTo(FloatTag(), hn::BitCast(dh, HalvesOfE4m3(d16, upper)));
+#else
+  const hn::FixedTag<std::int16_t, 8> d16;
+  const hn::FixedTag<hwy::float16_t, 8> dh;
+  const auto low = hn::InterleaveLower(d8, hn::Zero(d8), bytes);
+  const auto high = hn::InterleaveUpper(d8, hn::Zero(d8), bytes);
+  PromoteEight(hn::BitCast(dh, HalvesOfE4m3(d16, low)), value.part);
+  PromoteEight(hn::BitCast(dh, HalvesOfE4m3(d16, high)), value.part + kParts / 2);
+#endif
   return value;
 }
 
-// Thirty-two e2m1 codes from sixteen bytes, in order.
-HWY_INLINE void DecodeE2m1(const std::uint8_t* packed, Sixteen* first, Sixteen* second) {
-  alignas(16) static constexpr std::uint8_t kUpper[16] = {0x00,
-                                                          0x38,
-                                                          0x3C,
-                                                          0x3E,
-                                                          0x40,
-                                                          0x42,
-                                                          0x44,
-                                                          0x46,
-                                                          0x80,
-                                                          0xB8,
-                                                          0xBC,
-                                                          0xBE,
-                                                          0xC0,
-                                                          0xC2,
-                                                          0xC4,
-                                                          0xC6};
+// The values of e2m1's codes.
+alignas(64) constexpr float kE2m1Values[16] = {0.0f,
+                                               0.5f,
+                                               1.0f,
+                                               1.5f,
+                                               2.0f,
+                                               3.0f,
+                                               4.0f,
+                                               6.0f,
+                                               -0.0f,
+                                               -0.5f,
+                                               -1.0f,
+                                               -1.5f,
+                                               -2.0f,
+                                               -3.0f,
+                                               -4.0f,
+                                               -6.0f};
+// The upper bytes of their fp16 forms, whose lower bytes are zero.
+alignas(16) constexpr std::uint8_t kE2m1Halves[16] = {
+    0x00, 0x38, 0x3C, 0x3E, 0x40, 0x42, 0x44, 0x46, 0x80, 0xB8, 0xBC, 0xBE, 0xC0, 0xC2, 0xC4, 0xC6};
+
+// Thirty-two e2m1 codes from sixteen bytes, in order, times a power of two.
+HWY_INLINE void DecodeE2m1(const std::uint8_t* packed,
+                           FloatVector scale,
+                           Sixteen* first,
+                           Sixteen* second) {
   const ByteTag d8;
-  const hn::FixedTag<std::uint16_t, 8> d16;
-  const ByteVector table = hn::Load(d8, kUpper);
-  const ByteVector nibble = hn::Set(d8, 0x0F);
   const ByteVector bytes = hn::LoadU(d8, packed);
+#if HWY_CAP_GE512
+  // Every lane gets the word that holds its code and shifts it down; the table of sixteen values
+  // is scaled instead of what is looked up in it.
+  const hn::RebindToUnsigned<FloatTag> du;
+  const hn::FixedTag<std::uint32_t, 4> du4;
+  alignas(64) static constexpr std::uint32_t kShifts[16] = {
+      0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28};
+  alignas(64) static constexpr std::uint32_t kWords[16] = {
+      0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+  const auto words = hn::ZeroExtendVector(
+      du, hn::ZeroExtendVector(hn::FixedTag<std::uint32_t, 8>(), hn::BitCast(du4, bytes)));
+  const auto low = hn::Load(du, kWords);
+  const auto high = hn::Add(low, hn::Set(du, 2u));
+  const auto shifts = hn::Load(du, kShifts);
+  const auto nibble = hn::Set(du, 15u);
+  const FloatVector table = hn::Mul(hn::Load(FloatTag(), kE2m1Values), scale);
+  const auto decode = [&](auto which) HWY_ATTR {
+    const auto spread = hn::TableLookupLanes(words, hn::IndicesFromVec(du, which));
+    const auto codes = hn::And(hn::Shr(spread, shifts), nibble);
+    return hn::TableLookupLanes(table, hn::IndicesFromVec(FloatTag(), codes));
+  };
+  first->part[0] = decode(low);
+  second->part[0] = decode(high);
+#else
+  const hn::FixedTag<std::uint16_t, 8> d16;
+  const hn::FixedTag<hwy::float16_t, 8> dh;
+  const ByteVector table = hn::Load(d8, kE2m1Halves);
+  const ByteVector nibble = hn::Set(d8, 0x0F);
   const ByteVector even = hn::TableLookupBytes(table, hn::And(bytes, nibble));
   const ByteVector shifted = hn::BitCast(d8, hn::ShiftRight<4>(hn::BitCast(d16, bytes)));
   const ByteVector odd = hn::TableLookupBytes(table, hn::And(shifted, nibble));
-  *first = PromoteUpperBytes(hn::InterleaveLower(d8, even, odd));
-  *second = PromoteUpperBytes(hn::InterleaveUpper(d8, even, odd));
+  const auto promote = [&](ByteVector upper, Sixteen* value) HWY_ATTR {
+    PromoteEight(hn::BitCast(dh, hn::InterleaveLower(d8, hn::Zero(d8), upper)), value->part);
+    PromoteEight(hn::BitCast(dh, hn::InterleaveUpper(d8, hn::Zero(d8), upper)),
+                 value->part + kParts / 2);
+    for (std::size_t p = 0; p < kParts; ++p) {
+      value->part[p] = hn::Mul(value->part[p], scale);
+    }
+  };
+  promote(hn::InterleaveLower(d8, even, odd), first);
+  promote(hn::InterleaveUpper(d8, even, odd), second);
+#endif
 }
 
 HWY_INLINE Sixteen DecodeBf16Sixteen(const std::byte* codes) {

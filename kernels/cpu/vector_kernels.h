@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "kernels/cpu/arithmetic.h"
 
@@ -14,6 +15,11 @@ inline constexpr std::int64_t kWeightTileRows = 4;
 
 // The bit of the instruction set that is dispatched to, or 0.
 std::int64_t VectorTarget();
+
+// The bits of all that this processor could be dispatched to, best first; and a dispatch to one of
+// them from now on, 0 for the best again. For tests, before threads start.
+std::vector<std::int64_t> VectorTargets();
+void ForceVectorTarget(std::int64_t target);
 
 // Rows [first, end) of one product.
 void VectorLinear(const LinearTask& task, std::int64_t first, std::int64_t end);

@@ -59,9 +59,7 @@ void DecodeColumns(
         const FloatVector scale = hn::Set(d, numerics::FloatOfUe8m0(scales[k / kNibbleScaleGroup]));
         Sixteen first;
         Sixteen second;
-        DecodeE2m1(row + k / 2, &first, &second);
-        Scale(&first, scale);
-        Scale(&second, scale);
+        DecodeE2m1(row + k / 2, scale, &first, &second);
         StoreSixteen(first, out);
         StoreSixteen(second, out + 16);
       }
@@ -75,34 +73,31 @@ const float* InputRow(const LinearTask& task, int r) {
   return task.x + row * task.x_stride;
 }
 
-// kRows neighbouring weight rows times one input row, decoded in registers.
+// kRows neighbouring weight rows, all under the same row of scale blocks, times one input row,
+// decoded in registers. The input is scaled instead of the weights: a power of two leaves every
+// product the same.
 template <int kRows>
 void SingleE4m3(const LinearTask& task, std::int64_t n) {
   const StoredWeight& weight = task.weight;
   const FloatTag d;
   const float* x = InputRow(task, 0);
+  const std::uint8_t* scales = ScaleRow(weight, n);
   Sixteen sums[kRows];
   const std::uint8_t* rows[kRows];
-  const std::uint8_t* scales[kRows];
   for (int i = 0; i < kRows; ++i) {
     sums[i] = ZeroSixteen();
     rows[i] = WeightRow(weight, n + i);
-    scales[i] = ScaleRow(weight, n + i);
   }
   for (std::int64_t k = 0; k < weight.columns;) {
     const std::int64_t block = (weight.column_offset + k) / kScaleBlock;
     const std::int64_t end =
         std::min(weight.columns, (block + 1) * kScaleBlock - weight.column_offset);
-    FloatVector scale[kRows];
-    for (int i = 0; i < kRows; ++i) {
-      scale[i] = hn::Set(d, numerics::FloatOfUe8m0(scales[i][block]) * kE4m3Factor);
-    }
+    const FloatVector scale = hn::Set(d, numerics::FloatOfUe8m0(scales[block]) * kE4m3Factor);
     for (; k < end; k += 16) {
-      const Sixteen input = LoadSixteen(x + k);
+      Sixteen input = LoadSixteen(x + k);
+      Scale(&input, scale);
       for (int i = 0; i < kRows; ++i) {
-        Sixteen value = DecodeE4m3Sixteen(rows[i] + k);
-        Scale(&value, scale[i]);
-        MultiplyAdd(value, input, &sums[i]);
+        MultiplyAdd(DecodeE4m3Sixteen(rows[i] + k), input, &sums[i]);
       }
     }
   }
@@ -111,32 +106,45 @@ void SingleE4m3(const LinearTask& task, std::int64_t n) {
   }
 }
 
+// Columns whose scales are decoded at a time.
+constexpr std::int64_t kScaledColumns = 4096;
+
 template <int kRows>
 void SingleE2m1(const LinearTask& task, std::int64_t n) {
   const StoredWeight& weight = task.weight;
   const FloatTag d;
   const float* x = InputRow(task, 0);
+  float scales[kRows][kScaledColumns / kNibbleScaleGroup];
   Sixteen sums[kRows];
   const std::uint8_t* rows[kRows];
-  const std::uint8_t* scales[kRows];
   for (int i = 0; i < kRows; ++i) {
     sums[i] = ZeroSixteen();
     rows[i] = WeightRow(weight, n + i);
-    scales[i] = weight.scales + (n + i) * weight.scale_columns;
   }
-  for (std::int64_t k = 0; k < weight.columns; k += 32) {
-    const Sixteen low = LoadSixteen(x + k);
-    const Sixteen high = LoadSixteen(x + k + 16);
+  for (std::int64_t begin = 0; begin < weight.columns; begin += kScaledColumns) {
+    const std::int64_t end = std::min(weight.columns, begin + kScaledColumns);
     for (int i = 0; i < kRows; ++i) {
-      const FloatVector scale =
-          hn::Set(d, numerics::FloatOfUe8m0(scales[i][k / kNibbleScaleGroup]));
-      Sixteen first;
-      Sixteen second;
-      DecodeE2m1(rows[i] + k / 2, &first, &second);
-      Scale(&first, scale);
-      Scale(&second, scale);
-      MultiplyAdd(first, low, &sums[i]);
-      MultiplyAdd(second, high, &sums[i]);
+      const std::uint8_t* codes =
+          weight.scales + (n + i) * weight.scale_columns + begin / kNibbleScaleGroup;
+      for (std::int64_t g = 0; g < (end - begin) / kNibbleScaleGroup; ++g) {
+        // 2^-127 has no normal form; every other code is an exponent.
+        const std::uint32_t bits = codes[g] == 0 ? 0x00400000u : std::uint32_t{codes[g]} << 23;
+        scales[i][g] = numerics::FloatOfBits(bits);
+      }
+    }
+    for (std::int64_t k = begin; k < end; k += 32) {
+      const Sixteen low = LoadSixteen(x + k);
+      const Sixteen high = LoadSixteen(x + k + 16);
+      for (int i = 0; i < kRows; ++i) {
+        Sixteen first;
+        Sixteen second;
+        DecodeE2m1(rows[i] + k / 2,
+                   hn::Set(d, scales[i][(k - begin) / kNibbleScaleGroup]),
+                   &first,
+                   &second);
+        MultiplyAdd(first, low, &sums[i]);
+        MultiplyAdd(second, high, &sums[i]);
+      }
     }
   }
   for (int i = 0; i < kRows; ++i) {
@@ -187,55 +195,55 @@ struct Block {
   float sums[kRowBlock * kWeightTileRows * kSums];
 };
 
+// Weight and input rows whose sums fit the registers: 12 vectors of 16 registers, or of 32.
+constexpr int kTileW = kVectorLanes == 16 ? 4 : 2;
+constexpr int kTileX = 3;
+
+// Calls visit(weight row, weight rows, input row, input rows, sums) for the tiles of a block; the
+// sums of a tile lie together.
+template <class Visit>
+HWY_INLINE void ForTiles(int count, int rows, float* sums, const Visit& visit) {
+  constexpr int kSumsInt = static_cast<int>(kSums);
+  for (int i = 0; i < count;) {
+    const int w = count - i >= kTileW ? kTileW : 1;
+    for (int r = 0; r < rows;) {
+      const int x = rows - r >= kTileX ? kTileX : 1;
+      visit(i, w, r, x, sums);
+      sums += w * x * kSumsInt;
+      r += x;
+    }
+    i += w;
+  }
+}
+
 void MultiplyBlock(const float* const* w,
                    int count,
                    const float* const* x,
                    int rows,
                    std::size_t columns,
                    float* sums) {
-  constexpr int kSumsInt = static_cast<int>(kSums);
-  // Weight rows in pairs; the sums of a pair and of three input rows fit the registers.
-  for (int i = 0; i < count; i += 2) {
-    const bool pair = i + 1 < count;
-    float* at = sums + i * rows * kSumsInt;
-    for (int r = 0; r < rows;) {
-      const int left = rows - r;
-      if (pair && left >= 3) {
-        DotTile<2, 3>(w + i, x + r, columns, at);
-        r += 3;
-        at += 6 * kSumsInt;
-      } else if (pair) {
-        DotTile<2, 1>(w + i, x + r, columns, at);
-        r += 1;
-        at += 2 * kSumsInt;
-      } else {
-        DotTile<1, 1>(w + i, x + r, columns, at);
-        r += 1;
-        at += kSumsInt;
-      }
+  ForTiles(count, rows, sums, [&](int i, int ws, int r, int xs, float* at) HWY_ATTR {
+    if (ws == kTileW && xs == kTileX) {
+      DotTile<kTileW, kTileX>(w + i, x + r, columns, at);
+    } else if (ws == kTileW) {
+      DotTile<kTileW, 1>(w + i, x + r, columns, at);
+    } else if (xs == kTileX) {
+      DotTile<1, kTileX>(w + i, x + r, columns, at);
+    } else {
+      DotTile<1, 1>(w + i, x + r, columns, at);
     }
-  }
+  });
 }
 
 void WriteBlock(
-    const float* sums, int count, int rows, int first_row, std::int64_t n, const LinearTask& task) {
-  constexpr int kSumsInt = static_cast<int>(kSums);
-  const auto write = [&](int i, int r, const float* at) {
-    task.y[(first_row + r) * task.y_stride + n + i] = ReduceSixteen(at);
-  };
-  for (int i = 0; i < count; i += 2) {
-    const int pair = i + 1 < count ? 2 : 1;
-    const float* at = sums + i * rows * kSumsInt;
-    for (int r = 0; r < rows;) {
-      const int taken = pair == 2 && rows - r >= 3 ? 3 : 1;
-      for (int a = 0; a < pair; ++a) {
-        for (int b = 0; b < taken; ++b, at += kSumsInt) {
-          write(i + a, r + b, at);
-        }
+    float* sums, int count, int rows, int first_row, std::int64_t n, const LinearTask& task) {
+  ForTiles(count, rows, sums, [&](int i, int ws, int r, int xs, const float* at) HWY_ATTR {
+    for (int a = 0; a < ws; ++a) {
+      for (int b = 0; b < xs; ++b, at += kSums) {
+        task.y[(first_row + r + b) * task.y_stride + n + i + a] = ReduceSixteen(at);
       }
-      r += taken;
     }
-  }
+  });
 }
 
 void Several(const LinearTask& task, std::int64_t n, int count, Block* block) {
@@ -265,13 +273,19 @@ void Several(const LinearTask& task, std::int64_t n, int count, Block* block) {
   }
 }
 
+// Whether the tile that starts at row n lies under one row of scale blocks.
+bool SameScales(const StoredWeight& weight, std::int64_t n) {
+  return weight.format != StoredFormat::kE4m3 ||
+         ScaleRow(weight, n) == ScaleRow(weight, n + kWeightTileRows - 1);
+}
+
 void Linear(const LinearTask& task, std::int64_t first, std::int64_t end) {
   Block block;
   for (std::int64_t n = first; n < end; n += kWeightTileRows) {
     const int count = static_cast<int>(std::min(kWeightTileRows, end - n));
     if (task.rows > 1) {
       Several(task, n, count, &block);
-    } else if (count == kWeightTileRows) {
+    } else if (count == kWeightTileRows && SameScales(task.weight, n)) {
       Single<kWeightTileRows>(task, n);
     } else {
       for (int i = 0; i < count; ++i) {
@@ -297,6 +311,20 @@ void VectorLinear(const LinearTask& task, std::int64_t first, std::int64_t end) 
 std::int64_t VectorTarget() {
   const std::int64_t usable = hwy::SupportedTargets() & HWY_TARGETS & ~HWY_EMU128;
   return usable & -usable;  // The best target is the lowest bit.
+}
+
+std::vector<std::int64_t> VectorTargets() {
+  std::vector<std::int64_t> targets;
+  for (std::int64_t left = hwy::SupportedTargets() & HWY_TARGETS & ~HWY_EMU128; left != 0;
+       left &= left - 1) {
+    targets.push_back(left & -left);
+  }
+  return targets;
+}
+
+void ForceVectorTarget(std::int64_t target) {
+  hwy::SetSupportedTargetsForTest(target);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 const char* VectorTargetName() {

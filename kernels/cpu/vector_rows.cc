@@ -164,9 +164,7 @@ void DecodeE2m1Row(std::span<const std::uint8_t> bytes, float scale, float* out)
   for (std::size_t i = 0; i < bytes.size(); i += 16) {
     Sixteen first;
     Sixteen second;
-    DecodeE2m1(&bytes[i], &first, &second);
-    Scale(&first, factor);
-    Scale(&second, factor);
+    DecodeE2m1(&bytes[i], factor, &first, &second);
     StoreSixteen(first, out + 2 * i);
     StoreSixteen(second, out + 2 * i + kSums);
   }
