@@ -1,0 +1,180 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_format.h"
+#include "head/api/request_fields.h"
+
+// The fields that chat and text completions share.
+namespace sparkspan::head::api {
+namespace {
+
+constexpr std::int64_t kIntegerMax = std::numeric_limits<std::int64_t>::max();
+constexpr std::size_t kStopStringsMax = 16;
+
+void RefuseUnless(FieldReader* fields, bool accepted, std::string_view name) {
+  if (!accepted) {
+    fields->Fail(
+        Unsupported(fields->Path(name),
+                    absl::StrFormat("'%s' is not supported by this server; leave it out.", name)));
+  }
+}
+
+// A value that changes nothing is accepted, any other is refused, a wrong one is invalid.
+void ReadUnsupportedPenalties(FieldReader* fields) {
+  for (const std::string_view name : {"frequency_penalty", "presence_penalty"}) {
+    RefuseUnless(fields, fields->Number(name, -2, 2).value_or(0) == 0, name);
+  }
+  const double repetition = fields->Number("repetition_penalty", 0, 1e6).value_or(1);
+  if (repetition <= 0) {
+    fields->Fail(InvalidValue("repetition_penalty", "'repetition_penalty' must be above 0."));
+  }
+  RefuseUnless(fields, repetition == 1, "repetition_penalty");
+  const JsonValue* bias = fields->Object("logit_bias");
+  RefuseUnless(fields, bias == nullptr || bias->object()->empty(), "logit_bias");
+  RefuseUnless(fields, fields->Strings("bad_words", 1024).empty(), "bad_words");
+}
+
+void ReadUnsupportedShapes(FieldReader* fields, const ServedModel& model) {
+  if (fields->Has("allowed_token_ids")) {
+    if (fields->Tokens("allowed_token_ids", model.vocabulary_size).empty()) {
+      fields->Fail(InvalidValue("allowed_token_ids", "'allowed_token_ids' must not be empty."));
+    }
+    RefuseUnless(fields, false, "allowed_token_ids");
+  }
+  RefuseUnless(fields, fields->Integer("n", 1, 128).value_or(1) == 1, "n");
+  RefuseUnless(fields, fields->Integer("best_of", 1, 128).value_or(1) == 1, "best_of");
+  RefuseUnless(fields, !fields->Bool("use_beam_search").value_or(false), "use_beam_search");
+  if (fields->Integer("prompt_logprobs", 0, kIntegerMax).has_value()) {
+    RefuseUnless(fields, false, "prompt_logprobs");
+  }
+  if (const auto truncate = fields->Integer("truncate_prompt_tokens", -1, kIntegerMax)) {
+    RefuseUnless(fields, *truncate == -1, "truncate_prompt_tokens");
+  }
+  for (const std::string_view name : {"structured_outputs",
+                                      "guided_json",
+                                      "guided_regex",
+                                      "guided_choice",
+                                      "guided_grammar",
+                                      "chat_template",
+                                      "audio"}) {
+    RefuseUnless(fields, !fields->Has(name), name);
+  }
+}
+
+void ReadSampling(FieldReader* fields, const ServedModel& model, CommonRequest* common) {
+  engine::runtime::SamplingParams& sampling = common->sampling;
+  sampling.temperature =
+      static_cast<float>(fields->Number("temperature", 0, 2).value_or(model.default_temperature));
+  sampling.top_p = static_cast<float>(fields->Number("top_p", 0, 1).value_or(model.default_top_p));
+  if (sampling.top_p <= 0) {
+    fields->Fail(InvalidValue("top_p", "'top_p' must be above 0 and at most 1."));
+  }
+  sampling.top_k = static_cast<std::int32_t>(std::max<std::int64_t>(
+      0, fields->Integer("top_k", -1, std::numeric_limits<std::int32_t>::max()).value_or(0)));
+  sampling.min_p = static_cast<float>(fields->Number("min_p", 0, 1).value_or(0));
+  if (const auto seed =
+          fields->Integer("seed", std::numeric_limits<std::int64_t>::min(), kIntegerMax)) {
+    common->seed = static_cast<std::uint64_t>(*seed);
+  }
+}
+
+void ReadLimits(FieldReader* fields, CommonRequest* common) {
+  const auto old_limit = fields->Integer("max_tokens", -1, kIntegerMax);
+  if (old_limit == 0) {
+    fields->Fail(InvalidValue("max_tokens", "'max_tokens' must be at least 1."));
+  }
+  if (old_limit.has_value() && *old_limit > 0) {
+    common->max_tokens = old_limit;
+  }
+  if (const auto limit = fields->Integer("max_completion_tokens", 1, kIntegerMax)) {
+    common->max_tokens = limit;
+  }
+  const std::int64_t min_tokens =
+      fields->Integer("min_tokens", 0, std::numeric_limits<std::int32_t>::max()).value_or(0);
+  if (common->max_tokens.has_value() && min_tokens > *common->max_tokens) {
+    fields->Fail(InvalidValue("min_tokens",
+                              absl::StrFormat("'min_tokens' is %d; it must not exceed max_tokens, "
+                                              "which is %d.",
+                                              min_tokens,
+                                              *common->max_tokens)));
+  }
+  common->sampling.min_tokens = static_cast<std::int32_t>(min_tokens);
+}
+
+void ReadStreaming(FieldReader* fields, CommonRequest* common) {
+  common->stream = fields->Bool("stream").value_or(false);
+  const JsonValue* options = fields->Object("stream_options");
+  if (options == nullptr) {
+    return;
+  }
+  if (!common->stream) {
+    fields->Fail(
+        InvalidValue("stream_options", "Stream options can only be defined when `stream=True`."));
+    return;
+  }
+  FieldReader nested(*options, "stream_options.");
+  common->include_usage = nested.Bool("include_usage").value_or(false);
+  common->continuous_usage = nested.Bool("continuous_usage_stats").value_or(false);
+  if (!nested.ok()) {
+    fields->Fail(*nested.error());
+  }
+}
+
+void ReadModel(FieldReader* fields, const ServedModel& model, CommonRequest* common) {
+  const std::optional<std::string> name = fields->String("model");
+  if (name.has_value() && !model.Serves(*name) && !model.accept_any_name) {
+    fields->Fail(UnknownModel(*name));
+  }
+  common->model = name.has_value() && model.Serves(*name) ? *name : model.names.front();
+}
+
+}  // namespace
+
+bool ServedModel::Serves(std::string_view name) const {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+OrError<JsonValue> ParseRequestBody(std::string_view body) {
+  std::string why;
+  std::optional<JsonValue> root = ParseJson(body, JsonLimits{}, &why);
+  if (!root.has_value()) {
+    return InvalidValue("", why);
+  }
+  if (root->object() == nullptr) {
+    return InvalidValue("", "The body must be a JSON object.");
+  }
+  return *std::move(root);
+}
+
+void ReadCommon(FieldReader* fields, const ServedModel& model, CommonRequest* common) {
+  ReadModel(fields, model, common);
+  ReadLimits(fields, common);
+  ReadSampling(fields, model, common);
+  ReadUnsupportedPenalties(fields);
+  ReadUnsupportedShapes(fields, model);
+  common->stop = fields->Strings("stop", kStopStringsMax);
+  common->stop_token_ids = fields->Tokens("stop_token_ids", model.vocabulary_size);
+  common->include_stop_text = fields->Bool("include_stop_str_in_output").value_or(false);
+  common->ignore_eos = fields->Bool("ignore_eos").value_or(false);
+  common->skip_special_tokens = fields->Bool("skip_special_tokens").value_or(true);
+  fields->Bool("spaces_between_special_tokens");
+  ReadStreaming(fields, common);
+  common->return_token_ids = fields->Bool("return_token_ids").value_or(false);
+  common->tokens_as_ids = fields->Bool("return_tokens_as_token_ids").value_or(false);
+  common->priority =
+      static_cast<std::int32_t>(fields
+                                    ->Integer("priority",
+                                              std::numeric_limits<std::int32_t>::min(),
+                                              std::numeric_limits<std::int32_t>::max())
+                                    .value_or(0));
+  common->reuse_prefix_cache = fields->Bool("cache_prompt").value_or(true);
+  if (const auto salt = fields->String("cache_salt")) {
+    if (salt->empty()) {
+      fields->Fail(InvalidValue("cache_salt", "'cache_salt' must not be empty."));
+    }
+    common->cache_salt = *salt;
+  }
+}
+
+}  // namespace sparkspan::head::api
