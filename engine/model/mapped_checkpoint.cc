@@ -125,7 +125,8 @@ absl::Status ReadConfig(const json& config, CheckpointConfig* out) {
   if (!aligned) {
     return absl::InvalidArgumentError(
         "config.json: hidden_size, q_lora_rank, o_lora_rank and moe_intermediate_size must be "
-        "multiples of 128, head_dim and head_dim - qk_rope_head_dim of 64, num_attention_heads of o_groups, and "
+        "multiples of 128, head_dim and head_dim - qk_rope_head_dim of 64, num_attention_heads of "
+        "o_groups, and "
         "index_head_dim a power of two not below qk_rope_head_dim");
   }
   return absl::OkStatus();

@@ -6,6 +6,8 @@
 #include <hwy/highway.h>
 // clang-format on
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -68,6 +70,17 @@ void DecodeColumns(
   }
 }
 
+// Asks for the bytes that the next tile of the same weight starts its work on at this place: rows
+// are too short for the processor to guess, and a fetch past the end does nothing.
+template <int kRows>
+HWY_INLINE void PrefetchNextTile(const std::uint8_t* const* rows,
+                                 std::int64_t row_bytes,
+                                 std::int64_t byte) {
+  for (int i = 0; i < kRows; ++i) {
+    hwy::Prefetch(rows[i] + kRows * row_bytes + byte);
+  }
+}
+
 const float* InputRow(const LinearTask& task, int r) {
   const std::int64_t row = task.x_index == nullptr ? r : task.x_index[r];
   return task.x + row * task.x_stride;
@@ -93,6 +106,8 @@ void SingleE4m3(const LinearTask& task, std::int64_t n) {
     const std::int64_t end =
         std::min(weight.columns, (block + 1) * kScaleBlock - weight.column_offset);
     const FloatVector scale = hn::Set(d, numerics::FloatOfUe8m0(scales[block]) * kE4m3Factor);
+    PrefetchNextTile<kRows>(rows, weight.columns, k);
+    PrefetchNextTile<kRows>(rows, weight.columns, k + 64);
     for (; k < end; k += 16) {
       Sixteen input = LoadSixteen(x + k);
       Scale(&input, scale);
@@ -133,6 +148,9 @@ void SingleE2m1(const LinearTask& task, std::int64_t n) {
       }
     }
     for (std::int64_t k = begin; k < end; k += 32) {
+      if (k % 128 == 0) {
+        PrefetchNextTile<kRows>(rows, weight.columns / 2, k / 2);
+      }
       const Sixteen low = LoadSixteen(x + k);
       const Sixteen high = LoadSixteen(x + k + 16);
       for (int i = 0; i < kRows; ++i) {
@@ -154,18 +172,24 @@ void SingleE2m1(const LinearTask& task, std::int64_t n) {
 
 template <int kRows, bool kFloat>
 void SinglePlain(const LinearTask& task, std::int64_t n) {
+  constexpr std::int64_t kBytes = kFloat ? 4 : 2;
   const StoredWeight& weight = task.weight;
   const float* x = InputRow(task, 0);
   Sixteen sums[kRows];
+  const std::uint8_t* rows[kRows];
   for (int i = 0; i < kRows; ++i) {
     sums[i] = ZeroSixteen();
+    rows[i] = WeightRow(weight, n + i);
   }
   for (std::int64_t k = 0; k < weight.columns; k += 16) {
+    if (k * kBytes % 64 == 0) {
+      PrefetchNextTile<kRows>(rows, weight.columns * kBytes, k * kBytes);
+    }
     const Sixteen input = LoadSixteen(x + k);
     for (int i = 0; i < kRows; ++i) {
-      const std::byte* at = weight.data + (n + i) * weight.row_bytes() + k * (kFloat ? 4 : 2);
-      const Sixteen value =
-          kFloat ? LoadSixteen(reinterpret_cast<const float*>(at)) : DecodeBf16Sixteen(at);
+      const std::uint8_t* at = rows[i] + k * kBytes;
+      const Sixteen value = kFloat ? LoadSixteen(reinterpret_cast<const float*>(at))
+                                   : DecodeBf16Sixteen(reinterpret_cast<const std::byte*>(at));
       MultiplyAdd(value, input, &sums[i]);
     }
   }
