@@ -1,6 +1,7 @@
 #include "tests/golden/golden_run.h"
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "engine/base/status.h"
@@ -12,7 +13,11 @@ GoldenSet LoadGoldenSet(const std::filesystem::path& folder) {
   GoldenSet set;
   set.checkpoint = engine::model::MappedCheckpoint::Open(folder).value();
   set.vectors = std::make_shared<const GoldenTensors>(folder / "vectors.safetensors");
-  std::ifstream(folder / "vectors.json") >> set.cases;
+  nlohmann::json cases;
+  std::ifstream(folder / "vectors.json") >> cases;
+  for (const auto& [name, prompt] : cases.at("prompts").items()) {
+    set.prompts[name] = {prompt.at("tokens"), prompt.at("decode_tokens")};
+  }
   return set;
 }
 

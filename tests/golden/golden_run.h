@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -17,7 +18,11 @@ namespace sparkspan::tests {
 struct GoldenSet {
   std::shared_ptr<const engine::model::MappedCheckpoint> checkpoint;
   std::shared_ptr<const GoldenTensors> vectors;
-  nlohmann::json cases;
+  struct Prompt {
+    std::vector<engine::Token> tokens;
+    std::vector<engine::Token> decode_tokens;
+  };
+  std::map<std::string, Prompt> prompts;
 
   const kernels::OpsShape& shape() const { return checkpoint->config().shape; }
   std::size_t layers() const { return checkpoint->config().ratios.size(); }
@@ -26,11 +31,11 @@ struct GoldenSet {
   }
 
   // "p7" of the set: its tokens, and those forced on it afterwards.
-  std::vector<engine::Token> Tokens(const std::string& prompt) const {
-    return cases.at("prompts").at(prompt).at("tokens").get<std::vector<engine::Token>>();
+  const std::vector<engine::Token>& Tokens(const std::string& prompt) const {
+    return prompts.at(prompt).tokens;
   }
-  std::vector<engine::Token> DecodeTokens(const std::string& prompt) const {
-    return cases.at("prompts").at(prompt).at("decode_tokens").get<std::vector<engine::Token>>();
+  const std::vector<engine::Token>& DecodeTokens(const std::string& prompt) const {
+    return prompts.at(prompt).decode_tokens;
   }
 };
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "deploy/cli/score_command.h"
 #include "deploy/cli/score_output.h"
