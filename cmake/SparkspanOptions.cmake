@@ -41,3 +41,8 @@ elseif(NOT SPARKSPAN_SANITIZE STREQUAL "")
   message(FATAL_ERROR "SPARKSPAN_SANITIZE is '${SPARKSPAN_SANITIZE}': "
                       "use address, thread or leave it empty")
 endif()
+
+# Without coverage in the libraries under test libFuzzer has nothing to steer by.
+if(SPARKSPAN_BUILD_FUZZERS)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
