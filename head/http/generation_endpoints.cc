@@ -1,0 +1,258 @@
+#include <ctime>
+#include <limits>
+
+#include "absl/strings/str_format.h"
+#include "head/http/service.h"
+
+// Chat and text completions: from a body to an answer, whole or as server-sent events.
+namespace sparkspan::head::http {
+namespace {
+
+// How long one wait for tokens lasts before the client is looked at again.
+constexpr std::chrono::milliseconds kPollInterval{50};
+constexpr int kClientClosedRequest = 499;
+
+std::uint64_t RandomSeed() {
+  const std::string hex = RandomHex();
+  return std::stoull(hex.substr(0, 16), nullptr, 16);
+}
+
+void AppendEvent(std::string_view json, std::string* out) {
+  *out += "data: ";
+  *out += json;
+  *out += "\n\n";
+}
+
+// Sends a session's chunks as they come, and comments while nothing does.
+class EventSource final : public BodySource {
+ public:
+  EventSource(std::unique_ptr<Session> session,
+              const engine::Clock& clock,
+              std::chrono::milliseconds keep_alive_interval)
+      : session_(std::move(session)),
+        clock_(clock),
+        keep_alive_interval_(keep_alive_interval),
+        last_sent_(clock.Now()) {}
+
+  bool Next(std::string* out) override {
+    for (const std::string& chunk : session_->Pump(clock_.Now() + kPollInterval)) {
+      AppendEvent(chunk, out);
+    }
+    if (session_->ended()) {
+      if (session_->failure().has_value()) {
+        AppendEvent(api::ErrorBody(*session_->failure()), out);
+      } else {
+        for (const std::string& chunk : session_->LastChunks()) {
+          AppendEvent(chunk, out);
+        }
+      }
+      AppendEvent("[DONE]", out);
+      return false;
+    }
+    const bool silent = out->empty() && keep_alive_interval_.count() > 0 &&
+                        clock_.Now() - last_sent_ >= keep_alive_interval_;
+    if (silent) {
+      *out += ": keep-alive\n\n";
+    }
+    if (!out->empty()) {
+      last_sent_ = clock_.Now();
+    }
+    return true;
+  }
+
+ private:
+  const std::unique_ptr<Session> session_;
+  const engine::Clock& clock_;
+  const std::chrono::milliseconds keep_alive_interval_;
+  engine::Time last_sent_;
+};
+
+}  // namespace
+
+std::optional<api::ApiError> Service::NotReady() const {
+  if (draining_) {
+    return api::Unavailable("shutting_down", "The server is shutting down.", 5);
+  }
+  const api::EngineStatus engine = generator_.Status();
+  switch (engine.state) {
+    case api::EngineState::kReady:
+      return std::nullopt;
+    case api::EngineState::kDraining:
+      return api::Unavailable("shutting_down", "The server is shutting down.", 5);
+    case api::EngineState::kStarting:
+      return api::Unavailable("model_loading", "The model is loading. " + engine.detail, 5);
+    case api::EngineState::kDegraded:
+    case api::EngineState::kFailed:
+      break;
+  }
+  return api::Unavailable(
+      "engine_unavailable",
+      absl::StrFormat(
+          "The engine is %s. %s", std::string(api::EngineStateName(engine.state)), engine.detail),
+      5);
+}
+
+api::OrError<std::vector<engine::Token>> Service::EncodePrompt(std::string_view text,
+                                                               const std::string& param,
+                                                               std::int64_t max_tokens) const {
+  // A text this long cannot fit whatever its tokens are: refuse it before spending time on it.
+  const auto tokens_min = static_cast<std::int64_t>(text.size() / codec_.token_bytes_max());
+  if (tokens_min >= model_.context_length) {
+    return api::ContextOverflow(param, model_.context_length, tokens_min, max_tokens);
+  }
+  absl::StatusOr<std::vector<engine::Token>> tokens = codec_.Encode(text);
+  if (!tokens.ok()) {
+    return api::InvalidValue(param, std::string(tokens.status().message()));
+  }
+  return *std::move(tokens);
+}
+
+HttpResponse Service::Chat(const Call& call) {
+  const engine::Time arrival = clock_.Now();
+  if (const auto not_ready = NotReady()) {
+    return ErrorResponse(*not_ready);
+  }
+  api::OrError<api::ChatRequest> request = api::ParseChatRequest(call.request.body, model_);
+  if (!request.ok()) {
+    return ErrorResponse(request.error());
+  }
+  const absl::StatusOr<std::string> prompt = codec_.RenderChat(*request);
+  if (!prompt.ok()) {
+    return ErrorResponse(api::InvalidValue("messages", std::string(prompt.status().message())));
+  }
+  auto tokens = EncodePrompt(*prompt, "messages", request->common.max_tokens.value_or(1));
+  if (!tokens.ok()) {
+    return ErrorResponse(tokens.error());
+  }
+  auto parts = std::make_unique<SessionParts>();
+  parts->arrival = arrival;
+  parts->chat = *std::move(request);
+  parts->prompt = *std::move(tokens);
+  return Generate(call, std::move(parts));
+}
+
+HttpResponse Service::Completion(const Call& call) {
+  const engine::Time arrival = clock_.Now();
+  if (const auto not_ready = NotReady()) {
+    return ErrorResponse(*not_ready);
+  }
+  api::OrError<api::CompletionRequest> request =
+      api::ParseCompletionRequest(call.request.body, model_);
+  if (!request.ok()) {
+    return ErrorResponse(request.error());
+  }
+  auto parts = std::make_unique<SessionParts>();
+  parts->arrival = arrival;
+  parts->prompt = request->prompt_tokens;
+  if (parts->prompt.empty()) {
+    auto tokens = EncodePrompt(request->prompt, "prompt", request->common.max_tokens.value_or(1));
+    if (!tokens.ok()) {
+      return ErrorResponse(tokens.error());
+    }
+    parts->prompt = *std::move(tokens);
+  }
+  parts->completion = *std::move(request);
+  return Generate(call, std::move(parts));
+}
+
+HttpResponse Service::Generate(const Call& call, std::unique_ptr<SessionParts> parts) {
+  const api::CommonRequest& common = parts->common();
+  const bool is_chat = parts->chat.has_value();
+  const auto prompt_tokens = static_cast<std::int64_t>(parts->prompt.size());
+  const std::int64_t room = model_.context_length - prompt_tokens;
+  if (room < 1) {
+    return ErrorResponse(api::ContextOverflow(is_chat ? "messages" : "prompt",
+                                              model_.context_length,
+                                              prompt_tokens,
+                                              common.max_tokens.value_or(1)));
+  }
+  // A limit beyond the context is cut to what fits: agents that always send a large one would else
+  // be locked out.
+  const std::int64_t wanted = common.max_tokens.value_or(model_.max_tokens_cap.value_or(room));
+  parts->max_tokens = std::min(wanted, room);
+
+  auto submitted = generator_.Submit(MakeGeneration(call, *parts));
+  if (!submitted.ok()) {
+    const api::ApiError error =
+        api::FromStatus(submitted.status(), generator_.Status().retry_after_seconds);
+    metrics_.CountRejection(error.code);
+    return ErrorResponse(error);
+  }
+  parts->stream = *std::move(submitted);
+
+  const bool stream = common.stream;
+  const api::AnswerIdentity identity = {
+      .id = (is_chat ? "chatcmpl-" : "cmpl-") + RandomHex(),
+      .created_unix_seconds = static_cast<std::int64_t>(std::time(nullptr))};
+  parts->answer = std::make_unique<api::Answer>(
+      is_chat ? codec_.NewChatReader(parts->prompt, *parts->chat)
+              : codec_.NewPlainReader(common.skip_special_tokens),
+      api::AnswerOptions{.prompt_tokens = prompt_tokens,
+                         .stop = common.stop,
+                         .include_stop_text = common.include_stop_text,
+                         .min_tokens = common.sampling.min_tokens,
+                         .parallel_tool_calls = !is_chat || parts->chat->parallel_tool_calls});
+  if (is_chat) {
+    parts->encoder =
+        std::make_unique<api::ChatEncoder>(*parts->chat, model_, codec_, parts->prompt, identity);
+  } else {
+    parts->encoder = std::make_unique<api::CompletionEncoder>(
+        *parts->completion, model_, codec_, parts->prompt, identity);
+  }
+  auto session = std::make_unique<Session>(std::move(parts), clock_, metrics_, aborting_);
+  return stream ? AnswerStream(std::move(session)) : AnswerWhole(call, std::move(session));
+}
+
+api::GenerationRequest Service::MakeGeneration(const Call& call, const SessionParts& parts) const {
+  const api::CommonRequest& common = parts.common();
+  api::GenerationRequest generation;
+  generation.request_id = call.request_id;
+  generation.prompt = parts.prompt;
+  generation.sampling = common.sampling;
+  generation.sampling.seed = common.seed.has_value() ? *common.seed : RandomSeed();
+  generation.sampling.min_tokens = static_cast<std::int32_t>(
+      std::min<std::int64_t>(common.sampling.min_tokens, parts.max_tokens));
+  if (!common.ignore_eos) {
+    generation.eos_token_ids = model_.eos_token_ids;
+  }
+  generation.stop_token_ids = common.stop_token_ids;
+  if (generation.sampling.min_tokens > 0) {
+    auto& suppressed = generation.sampling.suppressed_until_min_tokens;
+    suppressed = generation.eos_token_ids;
+    suppressed.insert(suppressed.end(), common.stop_token_ids.begin(), common.stop_token_ids.end());
+  }
+  generation.max_tokens = parts.max_tokens;
+  generation.priority = common.priority;
+  generation.reuse_prefix_cache = common.reuse_prefix_cache;
+  generation.cache_salt = common.cache_salt;
+  generation.arrival = parts.arrival;
+  return generation;
+}
+
+HttpResponse Service::AnswerWhole(const Call& call, std::unique_ptr<Session> session) {
+  while (!session->ended()) {
+    session->Pump(clock_.Now() + kPollInterval);
+    if (!session->ended() && !call.client.alive()) {
+      HttpResponse response;
+      response.status = kClientClosedRequest;
+      return response;
+    }
+  }
+  if (session->failure().has_value()) {
+    return ErrorResponse(*session->failure());
+  }
+  HttpResponse response;
+  response.body = session->Whole();
+  return response;
+}
+
+HttpResponse Service::AnswerStream(std::unique_ptr<Session> session) {
+  HttpResponse response;
+  response.content_type = "text/event-stream; charset=utf-8";
+  response.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
+  response.source =
+      std::make_unique<EventSource>(std::move(session), clock_, options_.keep_alive_interval);
+  return response;
+}
+
+}  // namespace sparkspan::head::http

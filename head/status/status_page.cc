@@ -1,0 +1,125 @@
+#include "head/status/status_page.h"
+
+#include "absl/strings/str_format.h"
+#include "nlohmann/json.hpp"
+
+namespace sparkspan::head::status {
+namespace {
+
+std::string EscapeHtml(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string Row(std::string_view name, const std::string& value) {
+  return absl::StrFormat("<tr><th>%s</th><td>%s</td></tr>\n", EscapeHtml(name), EscapeHtml(value));
+}
+
+std::string Mebibytes(std::int64_t bytes) {
+  return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / (1 << 20));
+}
+
+}  // namespace
+
+std::string StatusJson(const std::string& model_name,
+                       const std::string& version,
+                       const api::EngineStatus& engine) {
+  nlohmann::ordered_json root = {
+      {"model", model_name},
+      {"version", version},
+      {"state", std::string(api::EngineStateName(engine.state))},
+      {"detail", engine.detail},
+      {"epoch", engine.epoch},
+      {"steps", engine.steps_total},
+      {"numerics", engine.numerics},
+      {"draft_mode", engine.draft_mode},
+      {"running", engine.running},
+      {"waiting", engine.waiting},
+      {"running_max", engine.running_max},
+      {"waiting_max", engine.waiting_max},
+      {"kv_blocks_used", engine.kv_blocks_used},
+      {"kv_blocks_total", engine.kv_blocks_total},
+      {"kv_block_tokens", engine.kv_block_tokens},
+      {"generation_tokens_per_second", engine.generation_tokens_per_second}};
+  root["ranks"] = nlohmann::ordered_json::array();
+  for (const api::RankStatus& rank : engine.ranks) {
+    root["ranks"].push_back({{"rank", rank.rank},
+                             {"node", rank.node},
+                             {"address", rank.address},
+                             {"device", rank.device},
+                             {"state", rank.state},
+                             {"detail", rank.detail},
+                             {"weights_bytes", rank.weights_bytes},
+                             {"kv_bytes", rank.kv_bytes},
+                             {"resident_bytes", rank.resident_bytes}});
+  }
+  root["phases"] = nlohmann::ordered_json::array();
+  for (const api::StartUpPhase& phase : engine.phases) {
+    root["phases"].push_back(
+        {{"name", phase.name}, {"seconds", phase.seconds}, {"done", phase.done}});
+  }
+  return root.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string StatusHtml(const std::string& model_name,
+                       const std::string& version,
+                       const api::EngineStatus& engine) {
+  std::string page = absl::StrFormat(
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+      "<meta http-equiv=\"refresh\" content=\"5\"><title>sparkspan: %s</title><style>"
+      "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse;margin-bottom:1.5em}"
+      "th,td{text-align:left;padding:.2em 1em .2em 0}</style></head><body>\n<h1>%s</h1>\n<table>\n",
+      EscapeHtml(model_name),
+      EscapeHtml(model_name));
+  page += Row("State", std::string(api::EngineStateName(engine.state)));
+  page += engine.detail.empty() ? "" : Row("Why", engine.detail);
+  page += Row("Running", absl::StrFormat("%d of %d", engine.running, engine.running_max));
+  page += Row("Waiting", absl::StrFormat("%d of %d", engine.waiting, engine.waiting_max));
+  page += Row("KV blocks used",
+              absl::StrFormat("%d of %d, %d tokens each",
+                              engine.kv_blocks_used,
+                              engine.kv_blocks_total,
+                              engine.kv_block_tokens));
+  page += Row("Tokens per second", absl::StrFormat("%.1f", engine.generation_tokens_per_second));
+  page += Row("Numerics", engine.numerics) + Row("Drafting", engine.draft_mode);
+  page += Row("Version", version) +
+          "</table>\n<h2>Ranks</h2>\n<table>\n<tr><th>Rank</th>"
+          "<th>Node</th><th>Device</th><th>State</th><th>Weights</th><th>Resident</th></tr>\n";
+  for (const api::RankStatus& rank : engine.ranks) {
+    page += absl::StrFormat(
+        "<tr><td>%d</td><td>%s</td><td>%s</td><td>%s %s</td><td>%s</td><td>%s</td></tr>\n",
+        rank.rank,
+        EscapeHtml(rank.node),
+        EscapeHtml(rank.device),
+        EscapeHtml(rank.state),
+        EscapeHtml(rank.detail),
+        Mebibytes(rank.weights_bytes),
+        Mebibytes(rank.resident_bytes));
+  }
+  page += "</table>\n<h2>Start-up</h2>\n<table>\n";
+  for (const api::StartUpPhase& phase : engine.phases) {
+    page += Row(phase.name,
+                absl::StrFormat("%.2f s%s", phase.seconds, phase.done ? "" : ", still going"));
+  }
+  return page + "</table>\n</body></html>\n";
+}
+
+}  // namespace sparkspan::head::status
