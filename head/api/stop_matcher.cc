@@ -13,14 +13,19 @@ std::string StopMatcher::Push(std::string_view text) {
     return std::string(text);
   }
   held_ += text;
-  // The match that ends first wins: it is the one a reader of single characters would have seen.
+  // The match that ends first wins, and of those the longest: it is the one a reader of single
+  // characters would have seen.
   std::size_t begin = 0;
   std::size_t end = std::string::npos;
   for (const std::string& stop : stops_) {
     const std::size_t found = held_.find(stop);
-    if (found != std::string::npos && found + stop.size() < end) {
+    if (found == std::string::npos) {
+      continue;
+    }
+    const std::size_t found_end = found + stop.size();
+    if (found_end < end || (found_end == end && found < begin)) {
       begin = found;
-      end = found + stop.size();
+      end = found_end;
       match_ = stop;
     }
   }

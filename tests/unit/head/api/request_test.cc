@@ -1,0 +1,329 @@
+#include "head/api/request.h"
+
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace sparkspan::head::api {
+namespace {
+
+ServedModel TestModel() {
+  ServedModel model;
+  model.names = {"demo", "alias"};
+  model.context_length = 1000;
+  model.vocabulary_size = 300;
+  model.eos_token_ids = {1};
+  return model;
+}
+
+std::string ChatBody(const std::string& fields) {
+  return R"({"messages":[{"role":"user","content":"hi"}])" + (fields.empty() ? "" : "," + fields) +
+         "}";
+}
+
+struct BadField {
+  std::string fields;
+  std::string param;
+  std::string code;
+};
+
+// Each row of the request table with a value that must be refused, and the field that is named.
+TEST(ChatRequestTest, RefusesBadValuesByName) {
+  const std::string invalid = "invalid_value";
+  const std::string unsupported = "unsupported_parameter";
+  const std::vector<BadField> cases = {
+      {R"("model":"other")", "model", "model_not_found"},
+      {R"("model":3)", "model", invalid},
+      {R"("max_completion_tokens":0)", "max_completion_tokens", invalid},
+      {R"("max_completion_tokens":"5")", "max_completion_tokens", invalid},
+      {R"("max_tokens":0)", "max_tokens", invalid},
+      {R"("max_tokens":-2)", "max_tokens", invalid},
+      {R"("max_tokens":1.5)", "max_tokens", invalid},
+      {R"("max_tokens":true)", "max_tokens", invalid},
+      {R"("max_tokens":5,"min_tokens":6)", "min_tokens", invalid},
+      {R"("min_tokens":-1)", "min_tokens", invalid},
+      {R"("temperature":2.1)", "temperature", invalid},
+      {R"("temperature":-0.1)", "temperature", invalid},
+      {R"("temperature":"0")", "temperature", invalid},
+      {R"("temperature":false)", "temperature", invalid},
+      {R"("top_p":0)", "top_p", invalid},
+      {R"("top_p":1.1)", "top_p", invalid},
+      {R"("top_k":-2)", "top_k", invalid},
+      {R"("min_p":1.01)", "min_p", invalid},
+      {R"("frequency_penalty":2.5)", "frequency_penalty", invalid},
+      {R"("frequency_penalty":0.5)", "frequency_penalty", unsupported},
+      {R"("presence_penalty":-1)", "presence_penalty", unsupported},
+      {R"("repetition_penalty":0)", "repetition_penalty", invalid},
+      {R"("repetition_penalty":1.1)", "repetition_penalty", unsupported},
+      {R"("logit_bias":[])", "logit_bias", invalid},
+      {R"("logit_bias":{"5":1})", "logit_bias", unsupported},
+      {R"("bad_words":["x"])", "bad_words", unsupported},
+      {R"("allowed_token_ids":[])", "allowed_token_ids", invalid},
+      {R"("allowed_token_ids":[5])", "allowed_token_ids", unsupported},
+      {R"("stop":"")", "stop", invalid},
+      {R"("stop":["a",""])", "stop", invalid},
+      {R"("stop":[1])", "stop", invalid},
+      {R"("stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])",
+       "stop",
+       invalid},
+      {R"("stop_token_ids":[300])", "stop_token_ids", invalid},
+      {R"("stop_token_ids":[-1])", "stop_token_ids", invalid},
+      {R"("include_stop_str_in_output":1)", "include_stop_str_in_output", invalid},
+      {R"("ignore_eos":"yes")", "ignore_eos", invalid},
+      {R"("skip_special_tokens":0)", "skip_special_tokens", invalid},
+      {R"("seed":1.5)", "seed", invalid},
+      {R"("seed":99999999999999999999)", "seed", invalid},
+      {R"("n":0)", "n", invalid},
+      {R"("n":2)", "n", unsupported},
+      {R"("best_of":2)", "best_of", unsupported},
+      {R"("use_beam_search":true)", "use_beam_search", unsupported},
+      {R"("stream":"true")", "stream", invalid},
+      {R"("stream_options":{"include_usage":true})", "stream_options", invalid},
+      {R"("stream":true,"stream_options":{"include_usage":1})",
+       "stream_options.include_usage",
+       invalid},
+      {R"("logprobs":1)", "logprobs", invalid},
+      {R"("top_logprobs":2)", "top_logprobs", invalid},
+      {R"("logprobs":true,"top_logprobs":21)", "top_logprobs", invalid},
+      {R"("prompt_logprobs":1)", "prompt_logprobs", unsupported},
+      {R"("response_format":{"type":"json_object"})", "response_format", unsupported},
+      {R"("response_format":{"type":"json_schema"})", "response_format", invalid},
+      {R"("response_format":{"type":"xml"})", "response_format.type", invalid},
+      {R"("guided_json":{})", "guided_json", unsupported},
+      {R"("structured_outputs":{"regex":"a"})", "structured_outputs", unsupported},
+      {R"("tools":{})", "tools", invalid},
+      {R"("tools":[{"type":"custom"}])", "tools.0.type", unsupported},
+      {R"("tools":[{"type":"function"}])", "tools.0.function", "missing_required_parameter"},
+      {R"("tools":[{"type":"function","function":{}}])",
+       "tools.0.function.name",
+       "missing_required_parameter"},
+      {R"("tools":[{"type":"function","function":{"name":"a<b"}}])",
+       "tools.0.function.name",
+       invalid},
+      {R"("tools":[{"type":"function","function":{"name":"a","strict":true}}])",
+       "tools.0.function.strict",
+       unsupported},
+      {R"("tools":[{"type":"function","function":{"name":"a","parameters":1}}])",
+       "tools.0.function.parameters",
+       invalid},
+      {R"("tools":[{"type":"function","function":{"name":"a"}},{"function":{"name":"a"}}])",
+       "tools.1.function.name",
+       invalid},
+      {R"("tool_choice":"required")", "tool_choice", invalid},
+      {R"("tool_choice":"sometimes")", "tool_choice", invalid},
+      {R"("tools":[{"function":{"name":"a"}}],"tool_choice":"required")",
+       "tool_choice",
+       unsupported},
+      {R"("tools":[{"function":{"name":"a"}}],"tool_choice":)"
+       R"({"type":"function","function":{"name":"b"}})",
+       "tool_choice",
+       invalid},
+      {R"("parallel_tool_calls":0)", "parallel_tool_calls", invalid},
+      {R"("reasoning_effort":"huge")", "reasoning_effort", invalid},
+      {R"("reasoning_effort":3)", "reasoning_effort", invalid},
+      {R"("thinking":{"type":"maybe"})", "thinking.type", invalid},
+      {R"("chat_template_kwargs":[])", "chat_template_kwargs", invalid},
+      {R"("chat_template_kwargs":{"thinking":1})", "chat_template_kwargs.thinking", invalid},
+      {R"("thinking_token_budget":10)", "thinking_token_budget", unsupported},
+      {R"("thinking_token_budget":-1)", "thinking_token_budget", invalid},
+      {R"("include_reasoning":"no")", "include_reasoning", invalid},
+      {R"("continue_final_message":true)", "continue_final_message", invalid},
+      {R"("continue_final_message":true,"add_generation_prompt":true)",
+       "continue_final_message",
+       invalid},
+      {R"("chat_template":"x")", "chat_template", unsupported},
+      {R"("return_token_ids":1)", "return_token_ids", invalid},
+      {R"("return_tokens_as_token_ids":1)", "return_tokens_as_token_ids", invalid},
+      {R"("truncate_prompt_tokens":5)", "truncate_prompt_tokens", unsupported},
+      {R"("cache_salt":"")", "cache_salt", invalid},
+      {R"("cache_prompt":1)", "cache_prompt", invalid},
+      {R"("priority":"high")", "priority", invalid},
+      {R"("modalities":["audio"])", "modalities", unsupported},
+      {R"("audio":{})", "audio", unsupported},
+      {R"("functions":[])", "functions", unsupported},
+      {R"("function_call":"auto")", "function_call", unsupported},
+  };
+  for (const BadField& bad : cases) {
+    const auto request = ParseChatRequest(ChatBody(bad.fields), TestModel());
+    ASSERT_FALSE(request.ok()) << bad.fields;
+    EXPECT_EQ(request.error().param, bad.param) << bad.fields;
+    EXPECT_EQ(request.error().code, bad.code) << bad.fields;
+    EXPECT_EQ(request.error().status, bad.code == "model_not_found" ? 404 : 400) << bad.fields;
+    EXPECT_FALSE(request.error().message.empty()) << bad.fields;
+  }
+}
+
+TEST(ChatRequestTest, AcceptsGoodValues) {
+  const std::vector<std::string> cases = {
+      "",
+      R"("model":"alias")",
+      R"("model":null)",
+      R"("max_tokens":-1)",
+      R"("max_tokens":5.0)",
+      R"("max_completion_tokens":7,"max_tokens":3)",
+      R"("temperature":0)",
+      R"("temperature":2)",
+      R"("top_k":-1)",
+      R"("frequency_penalty":0,"presence_penalty":0.0,"repetition_penalty":1.0)",
+      R"("logit_bias":{},"n":1,"best_of":1,"use_beam_search":false)",
+      R"("stop":["a","b"])",
+      R"("stop":null)",
+      R"("seed":-5)",
+      R"("stream":true,"stream_options":{"include_usage":true})",
+      R"("logprobs":true,"top_logprobs":20)",
+      R"("logprobs":true)",
+      R"("response_format":{"type":"text"})",
+      R"("tools":[],"tool_choice":"auto")",
+      R"("tools":null,"tool_choice":null)",
+      R"("tools":[{"type":"function","function":{"name":"mcp.server/tool","parameters":{}}}])",
+      R"("modalities":["text"],"user":"me","metadata":{},"store":true,"unheard_of":[1,{}])",
+      R"("echo":true,"documents":[],"service_tier":"x","verbosity":"low")",
+  };
+  for (const std::string& fields : cases) {
+    const auto request = ParseChatRequest(ChatBody(fields), TestModel());
+    EXPECT_TRUE(request.ok()) << fields << ": " << (request.ok() ? "" : request.error().message);
+  }
+  EXPECT_EQ(ParseChatRequest(ChatBody(cases[5]), TestModel())->common.max_tokens, 7);
+  EXPECT_EQ(ParseChatRequest(ChatBody(R"("model":"alias")"), TestModel())->common.model, "alias");
+  EXPECT_EQ(ParseChatRequest(ChatBody(""), TestModel())->common.model, "demo");
+}
+
+TEST(ChatRequestTest, RefusesBadBodiesAndMessages) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", ""},
+      {"[]", ""},
+      {"{\"messages\":", ""},
+      {"{\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}", ""},
+      {std::string(300, '['), ""},
+      {"{}", "messages"},
+      {R"({"messages":[]})", "messages"},
+      {R"({"messages":"hi"})", "messages"},
+      {R"({"messages":[3]})", "messages.0"},
+      {R"({"messages":[{"content":"x"}]})", "messages.0.role"},
+      {R"({"messages":[{"role":"robot","content":"x"}]})", "messages.0.role"},
+      {R"({"messages":[{"role":"function","content":"x"}]})", "messages.0.role"},
+      {R"({"messages":[{"role":"user"}]})", "messages.0.content"},
+      {R"({"messages":[{"role":"user","content":5}]})", "messages.0.content"},
+      {R"({"messages":[{"role":"user","content":[{"type":"image_url"}]}]})",
+       "messages.0.content.0"},
+      {R"({"messages":[{"role":"user","content":[{"type":"text"}]}]})",
+       "messages.0.content.0.text"},
+      {R"({"messages":[{"role":"assistant","tool_calls":[{"function":{}}]}]})",
+       "messages.0.tool_calls.0.function.name"},
+      {R"({"messages":[{"role":"assistant","content":"x","function_call":{}}]})",
+       "messages.0.function_call"},
+  };
+  for (const auto& [body, param] : cases) {
+    const auto request = ParseChatRequest(body, TestModel());
+    ASSERT_FALSE(request.ok()) << body;
+    EXPECT_EQ(request.error().param, param) << body;
+    EXPECT_EQ(request.error().status, 400) << body;
+  }
+}
+
+TEST(ChatRequestTest, ReadsMessagesLeniently) {
+  const auto request = ParseChatRequest(
+      R"({"messages":[
+        {"role":"developer","content":[{"type":"text","text":"a"},{"type":"input_text","text":"b"}]},
+        {"role":"user","content":null,"name":"x"},
+        {"role":"assistant","content":null,"reasoning":"old","reasoning_content":"new",
+         "tool_calls":[{"id":"c1","function":{"name":"f","arguments":{"b":1,"a":10000000000000000000000}}},
+                       {"id":"c2","function":{"name":"g"}}]},
+        {"role":"tool","tool_call_id":"c1","content":[{"type":"image"},{"type":"text","text":"r"}]}]})",
+      TestModel());
+  ASSERT_TRUE(request.ok()) << request.error().message;
+  ASSERT_EQ(request->messages.size(), 4u);
+  EXPECT_EQ(request->messages[0].role, ChatMessage::Role::kSystem);
+  EXPECT_EQ(request->messages[0].content, "a\n\nb");
+  EXPECT_EQ(request->messages[2].reasoning, "new");
+  EXPECT_EQ(request->messages[2].tool_calls[0].arguments,
+            R"({"b": 1, "a": 10000000000000000000000})");
+  EXPECT_EQ(request->messages[2].tool_calls[1].arguments, "{}");
+  EXPECT_EQ(request->messages[3].content, "[Unsupported image]\n\nr");
+  EXPECT_EQ(request->messages[3].tool_call_id, "c1");
+}
+
+TEST(ChatRequestTest, DecidesThinkingByPrecedence) {
+  const ThinkingMode off = {false, std::nullopt};
+  const ThinkingMode on = {true, std::nullopt};
+  const ThinkingMode high = {true, ReasoningEffort::kHigh};
+  const std::vector<std::pair<std::string, ThinkingMode>> cases = {
+      {"", on},
+      {R"("chat_template_kwargs":{"thinking":false})", off},
+      {R"("chat_template_kwargs":{"thinking":"false"})", off},
+      {R"("chat_template_kwargs":{"thinking":false,"enable_thinking":true})", on},
+      {R"("chat_template_kwargs":{"enable_thinking":true},"thinking":{"type":"disabled"})", on},
+      {R"("thinking":{"type":"disabled"},"reasoning_effort":"high")", off},
+      {R"("thinking":{"type":"adaptive"})", on},
+      {R"("enable_thinking":false)", off},
+      {R"("think":false)", off},
+      {R"("reasoning":{"enabled":false})", off},
+      {R"("reasoning":{"effort":"HIGH"})", high},
+      {R"("reasoning_effort":"none","thinking":{"type":"enabled"})", off},
+      {R"("reasoning_effort":"No_Think")", off},
+      {R"("reasoning_effort":"high")", high},
+      {R"("reasoning_effort":"auto")", on},
+      {R"("reasoning_effort":null)", on},
+      {R"("chat_template_kwargs":{"reasoning_effort":"high"})", high},
+      {R"("chat_template_kwargs":{"reasoning_effort":"low"},"reasoning_effort":"high")", high},
+      {R"("thinking_token_budget":0)", off},
+  };
+  for (const auto& [fields, expected] : cases) {
+    const auto request = ParseChatRequest(ChatBody(fields), TestModel());
+    ASSERT_TRUE(request.ok()) << fields << request.error().message;
+    EXPECT_EQ(request->thinking, expected) << fields;
+  }
+  ServedModel quiet = TestModel();
+  quiet.default_thinking = off;
+  EXPECT_EQ(ParseChatRequest(ChatBody(""), quiet)->thinking, off);
+  EXPECT_EQ(ParseChatRequest(ChatBody(R"("reasoning_effort":"high")"), quiet)->thinking, high);
+}
+
+TEST(ChatRequestTest, NoToolsAreRenderedWhenNoneMayBeCalled) {
+  const std::string tools = R"("tools":[{"function":{"name":"a","z":1,"b":[1.50]}},)"
+                            R"({"function":{"name":"b"}}])";
+  EXPECT_TRUE(
+      ParseChatRequest(ChatBody(tools + R"(,"tool_choice":"none")"), TestModel())->tools.empty());
+  const auto request = ParseChatRequest(ChatBody(tools), TestModel());
+  ASSERT_EQ(request->tools.size(), 2u);
+  EXPECT_EQ(request->tools[0].function, R"({"name": "a", "z": 1, "b": [1.50]})");
+  const auto allowed =
+      ParseChatRequest(ChatBody(tools + R"(,"tool_choice":{"type":"allowed_tools","allowed_tools":)"
+                                        R"({"mode":"auto","tools":[{"function":{"name":"b"}}]}})"),
+                       TestModel());
+  ASSERT_TRUE(allowed.ok()) << allowed.error().message;
+  ASSERT_EQ(allowed->tools.size(), 1u);
+  EXPECT_EQ(allowed->tools[0].name, "b");
+}
+
+TEST(CompletionRequestTest, ReadsPrompts) {
+  const ServedModel model = TestModel();
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":"x"})", model)->common.max_tokens, 16);
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":["x"]})", model)->prompt, "x");
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":[1,2]})", model)->prompt_tokens,
+            (std::vector<engine::Token>{1, 2}));
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":[[1,2]]})", model)->prompt_tokens,
+            (std::vector<engine::Token>{1, 2}));
+  EXPECT_EQ(
+      ParseCompletionRequest(R"({"prompt":"x","logprobs":3})", model)->common.sampling.top_logprobs,
+      3);
+  for (const char* body : {R"({})",
+                           R"({"prompt":""})",
+                           R"({"prompt":[]})",
+                           R"({"prompt":[300]})",
+                           R"({"prompt":[1,"x"]})",
+                           R"({"prompt":["a","b"]})",
+                           R"({"prompt":3})"}) {
+    const auto request = ParseCompletionRequest(body, model);
+    ASSERT_FALSE(request.ok()) << body;
+    EXPECT_EQ(request.error().param, "prompt") << body;
+  }
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":"x","suffix":"y"})", model).error().param,
+            "suffix");
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":"x","logprobs":21})", model).error().param,
+            "logprobs");
+}
+
+}  // namespace
+}  // namespace sparkspan::head::api
