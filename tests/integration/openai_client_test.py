@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Drives a running server with the openai package, as its users' programs do.
+
+    pip install openai
+    SPARKSPAN_URL=http://127.0.0.1:8000 python3 tests/integration/openai_client_test.py
+
+SPARKSPAN_API_KEY is the key, if the server wants one. Without SPARKSPAN_URL every test is skipped.
+The tests judge the protocol, not what the model says, save one that a demo model must know when
+SPARKSPAN_EXPECT_TOOL_CALL=1 is set.
+"""
+
+import json
+import os
+import unittest
+
+URL = os.environ.get("SPARKSPAN_URL", "").rstrip("/")
+KEY = os.environ.get("SPARKSPAN_API_KEY", "EMPTY")
+EXPECT_TOOL_CALL = os.environ.get("SPARKSPAN_EXPECT_TOOL_CALL") == "1"
+OFF = {"chat_template_kwargs": {"thinking": False}}
+ON = {"chat_template_kwargs": {"thinking": True}}
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
+    },
+}
+
+
+def ask(text):
+    return [{"role": "user", "content": text}]
+
+
+@unittest.skipUnless(URL, "SPARKSPAN_URL names no server")
+class OpenAiClientTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        import openai
+
+        cls.openai = openai
+        cls.client = openai.OpenAI(base_url=URL + "/v1", api_key=KEY, timeout=120, max_retries=0)
+        cls.model = cls.client.models.list().data[0].id
+
+    def create(self, text, **fields):
+        fields.setdefault("max_tokens", 64)
+        fields.setdefault("temperature", 0)
+        return self.client.chat.completions.create(model=self.model, messages=ask(text), **fields)
+
+    def collect(self, text, **fields):
+        """A stream joined to what the same request gives whole."""
+        joined = {"content": "", "reasoning": "", "calls": {}, "finish": [], "usage": None}
+        stream = self.create(
+            text, stream=True, stream_options={"include_usage": True}, **fields)
+        for number, chunk in enumerate(stream):
+            if chunk.usage is not None:
+                self.assertEqual(chunk.choices, [])
+                joined["usage"] = chunk.usage
+                continue
+            choice = chunk.choices[0]
+            self.assertEqual(number == 0, choice.delta.role == "assistant")
+            joined["content"] += choice.delta.content or ""
+            joined["reasoning"] += getattr(choice.delta, "reasoning_content", None) or ""
+            for call in choice.delta.tool_calls or []:
+                known = joined["calls"].setdefault(
+                    call.index, {"name": call.function.name, "arguments": ""})
+                known["arguments"] += call.function.arguments or ""
+            if choice.finish_reason is not None:
+                joined["finish"].append(choice.finish_reason)
+        return joined
+
+    def assert_same(self, whole, joined):
+        message = whole.choices[0].message
+        self.assertEqual(joined["content"], message.content or "")
+        self.assertEqual(joined["reasoning"], getattr(message, "reasoning_content", None) or "")
+        self.assertEqual(joined["finish"], [whole.choices[0].finish_reason])
+        self.assertEqual(joined["usage"].completion_tokens, whole.usage.completion_tokens)
+        self.assertEqual(joined["usage"].prompt_tokens, whole.usage.prompt_tokens)
+
+    def test_models(self):
+        model = self.client.models.retrieve(self.model)
+        self.assertGreater(model.max_model_len, 0)
+
+    def test_chat_without_thinking_answers_in_content(self):
+        whole = self.create("Count from 1 to 5.", extra_body=OFF)
+        message = whole.choices[0].message
+        self.assertEqual(message.role, "assistant")
+        self.assertTrue(message.content)
+        self.assertIsNone(getattr(message, "reasoning_content", None))
+        self.assertIn(whole.choices[0].finish_reason, ("stop", "length"))
+        usage = whole.usage
+        self.assertEqual(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens)
+        self.assertLessEqual(usage.completion_tokens, 64)
+        self.assert_same(whole, self.collect("Count from 1 to 5.", extra_body=OFF))
+
+    def test_thinking_is_kept_apart(self):
+        for fields in ({"extra_body": ON}, {"reasoning_effort": "high"}):
+            whole = self.create("What is 12 + 30?", max_tokens=200, **fields)
+            joined = self.collect("What is 12 + 30?", max_tokens=200, **fields)
+            message = whole.choices[0].message
+            self.assertNotIn("</think>", message.content or "")
+            if whole.choices[0].finish_reason == "stop":
+                self.assertTrue(message.content, "a finished answer must be in content")
+                self.assert_same(whole, joined)
+
+    def test_tools(self):
+        text = "What is the weather in Paris?"
+        whole = self.create(text, tools=[WEATHER], max_tokens=200, extra_body=OFF)
+        joined = self.collect(text, tools=[WEATHER], max_tokens=200, extra_body=OFF)
+        choice = whole.choices[0]
+        self.assertNotIn("DSML", choice.message.content or "")
+        calls = choice.message.tool_calls or []
+        if EXPECT_TOOL_CALL:
+            self.assertEqual(choice.finish_reason, "tool_calls")
+            self.assertEqual(calls[0].function.name, "get_weather")
+        if choice.finish_reason != "tool_calls":
+            self.assertEqual(calls, [])
+            return
+        self.assertEqual(len(joined["calls"]), len(calls))
+        for index, call in enumerate(calls):
+            self.assertIsInstance(json.loads(call.function.arguments), dict)
+            self.assertEqual(joined["calls"][index]["name"], call.function.name)
+            self.assertEqual(joined["calls"][index]["arguments"], call.function.arguments)
+        history = ask(text) + [
+            choice.message.model_dump(exclude_none=True),
+            {"role": "tool", "tool_call_id": calls[0].id, "content": "sunny"},
+        ]
+        after = self.client.chat.completions.create(
+            model=self.model, messages=history, tools=[WEATHER], max_tokens=32, extra_body=OFF)
+        self.assertIn(after.choices[0].finish_reason, ("stop", "length", "tool_calls"))
+
+    def test_limits_stops_and_seeds(self):
+        one = self.create("Count from 1 to 5.", max_tokens=1, extra_body=OFF)
+        self.assertEqual(one.usage.completion_tokens, 1)
+        exact = self.create("Hi.", max_tokens=20, extra_body=OFF | {"ignore_eos": True})
+        self.assertEqual(exact.usage.completion_tokens, 20)
+        self.assertEqual(exact.choices[0].finish_reason, "length")
+        first, second = (
+            self.create("Say anything.", temperature=1, seed=7, extra_body=OFF).choices[0]
+            for _ in range(2))
+        self.assertEqual(first.message.content, second.message.content)
+        text = self.create("Count from 1 to 5.", extra_body=OFF).choices[0].message.content
+        if len(text) > 2:
+            stop = text[1:3]
+            cut = self.create("Count from 1 to 5.", stop=stop, extra_body=OFF)
+            self.assertEqual(cut.choices[0].message.content, text[:text.index(stop)])
+            self.assertEqual(cut.choices[0].finish_reason, "stop")
+
+    def test_logprobs(self):
+        whole = self.create(
+            "Count from 1 to 5.", logprobs=True, top_logprobs=3, max_tokens=8, extra_body=OFF)
+        entries = whole.choices[0].logprobs.content
+        self.assertEqual(len(entries), whole.usage.completion_tokens)
+        for entry in entries:
+            self.assertLessEqual(entry.logprob, 0)
+            self.assertEqual(len(entry.top_logprobs), 3)
+            # Greedy: what was chosen is the likeliest.
+            self.assertAlmostEqual(entry.top_logprobs[0].logprob, entry.logprob, places=4)
+
+    def test_completions(self):
+        whole = self.client.completions.create(
+            model=self.model, prompt="1 2 3", max_tokens=8, temperature=0)
+        text = "".join(
+            chunk.choices[0].text
+            for chunk in self.client.completions.create(
+                model=self.model, prompt="1 2 3", max_tokens=8, temperature=0, stream=True))
+        self.assertEqual(text, whole.choices[0].text)
+
+    def test_errors(self):
+        with self.assertRaises(self.openai.NotFoundError) as caught:
+            self.client.chat.completions.create(model="no-such-model", messages=ask("x"))
+        self.assertEqual(caught.exception.code, "model_not_found")
+        with self.assertRaises(self.openai.BadRequestError) as caught:
+            self.create("x", temperature=9)
+        self.assertEqual(caught.exception.param, "temperature")
+        with self.assertRaises(self.openai.BadRequestError) as caught:
+            self.create("x", n=2)
+        self.assertEqual(caught.exception.code, "unsupported_parameter")
+        length = self.client.models.retrieve(self.model).max_model_len
+        if length <= 1 << 16:
+            with self.assertRaises(self.openai.BadRequestError) as caught:
+                self.client.completions.create(
+                    model=self.model, prompt=[5] * length, max_tokens=1)
+            self.assertEqual(caught.exception.code, "context_length_exceeded")
+            self.assertIn(f"maximum context length is {length} tokens", str(caught.exception))
+        self.assertTrue(caught.exception.response.headers["x-request-id"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
