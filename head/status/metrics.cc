@@ -115,6 +115,9 @@ void WriteEngineCounters(PrometheusText* page, const api::EngineStatus& engine) 
          "counter",
          "Tokens generated.",
          Real(engine.generation_tokens_total));
+}
+
+void WriteDrafting(PrometheusText* page, const api::EngineStatus& engine) {
   Single(page,
          "vllm:spec_decode_num_drafts_total",
          "counter",
@@ -136,6 +139,9 @@ void WriteEngineCounters(PrometheusText* page, const api::EngineStatus& engine) 
   for (std::size_t i = 0; i < engine.accepted_by_position_total.size(); ++i) {
     page->Sample(Real(engine.accepted_by_position_total[i]), {{"position", std::to_string(i)}});
   }
+}
+
+void WriteSteps(PrometheusText* page, const api::EngineStatus& engine) {
   Single(page, "sparkspan:steps_total", "counter", "Engine steps.", Real(engine.steps_total));
 
   std::vector<double> bounds(api::StepTokens::kBounds.begin(), api::StepTokens::kBounds.end());
@@ -229,6 +235,8 @@ std::string Metrics::Render(const std::string& model_name, const api::EngineStat
   PrometheusText page({{"model_name", model_name}, {"engine", "0"}});
   WriteEngineGauges(&page, engine);
   WriteEngineCounters(&page, engine);
+  WriteDrafting(&page, engine);
+  WriteSteps(&page, engine);
   {
     const std::lock_guard lock(mutex_);
     page.Family("vllm:request_success_total", "counter", "Requests finished, by reason.");

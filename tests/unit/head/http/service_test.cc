@@ -400,6 +400,85 @@ TEST_F(ServiceTest, DrainsAndThenGivesUp) {
   EXPECT_TRUE(generator_.LastStream()->cancelled());
 }
 
+TEST_F(ServiceTest, GivesUpAReaderThatIsTooSlow) {
+  Start();
+  RawClient client(server_->port(), "/v1/chat/completions", ChatFields(true));
+  ASSERT_TRUE(client.ReadUntil("text/event-stream"));
+  const auto stream = generator_.LastStream();
+  // The engine is never held up: its pushes return, until one says that the stream is over.
+  const std::vector<engine::Token> tokens(20000, 'x');
+  bool taken = true;
+  for (int i = 0; i < 2000 && taken; ++i) {
+    taken = stream->Push(TokensEvent(tokens));
+  }
+  EXPECT_FALSE(taken);
+  EXPECT_TRUE(stream->cancelled());
+  EXPECT_TRUE(stream->overflowed());
+}
+
+TEST_F(ServiceTest, KeepsSilentStreamsAlive) {
+  ServiceOptions options;
+  options.keep_alive_interval = std::chrono::milliseconds(1);
+  Start(options);
+  RawClient client(server_->port(), "/v1/chat/completions", ChatFields(true));
+  EXPECT_TRUE(client.ReadUntil(": keep-alive\n\n"));
+}
+
+TEST_F(ServiceTest, EndsAfterTheFirstCallWithoutParallelCalls) {
+  Start();
+  generator_.SetScript(Says("#<{}><{}>"));
+  const json choice = Chat({{"parallel_tool_calls", false}})["choices"][0];
+  EXPECT_EQ(choice["message"]["tool_calls"].size(), 1u);
+  EXPECT_EQ(choice["finish_reason"], "tool_calls");
+  EXPECT_TRUE(generator_.LastStream()->cancelled());
+}
+
+TEST_F(ServiceTest, PassesSamplingOn) {
+  Start();
+  generator_.SetScript(Says("#ok"));
+  Chat({{"temperature", 0.5},
+        {"top_k", 7},
+        {"seed", 9},
+        {"min_tokens", 2},
+        {"stop_token_ids", {5}}});
+  const api::GenerationRequest request = generator_.LastRequest();
+  EXPECT_EQ(request.sampling.temperature, 0.5f);
+  EXPECT_EQ(request.sampling.top_k, 7);
+  EXPECT_EQ(request.sampling.seed, 9u);
+  EXPECT_EQ(request.sampling.suppressed_until_min_tokens, (std::vector<engine::Token>{kEos, 5}));
+  EXPECT_EQ(request.eos_token_ids, (std::vector<engine::Token>{kEos}));
+  Chat({{"ignore_eos", true}});
+  EXPECT_TRUE(generator_.LastRequest().eos_token_ids.empty());
+}
+
+TEST_F(ServiceTest, TokenizesBothWays) {
+  Start();
+  json answer = json::parse(Post("/tokenize", {{"prompt", "ab"}})->body);
+  EXPECT_EQ(answer["tokens"], json({97, 98}));
+  EXPECT_EQ(answer["count"], 2);
+  EXPECT_EQ(answer["max_model_len"], kContext);
+  answer = json::parse(Post("/tokenize", {{"content", "a"}, {"with_pieces", true}})->body);
+  EXPECT_EQ(answer["tokens"][0]["piece"], "a");
+  answer = json::parse(Post("/detokenize", {{"tokens", {97, 98}}})->body);
+  EXPECT_EQ(answer["prompt"], "ab");
+  answer = json::parse(Post("/apply-template", ChatFields(false))->body);
+  EXPECT_EQ(answer["prompt"], "x?");
+  EXPECT_EQ(Post("/tokenize", {{"x", 1}})->status, 400);
+  EXPECT_EQ(Post("/v1/embeddings", {{"input", "x"}})->status, 400);
+  for (const char* path : {"/",
+                           "/status.json",
+                           "/version",
+                           "/props",
+                           "/get_server_info",
+                           "/ping",
+                           "/ready",
+                           "/v1/models",
+                           "/models"}) {
+    EXPECT_EQ(client_->Get(path)->status, 200) << path;
+  }
+  EXPECT_NE(client_->Get("/", {{"Accept", "text/html"}})->body.find("<h1>demo"), std::string::npos);
+}
+
 TEST_F(ServiceTest, LimitsBodies) {
   ServerOptions server_options;
   server_options.body_bytes_max = 1000;
