@@ -15,7 +15,8 @@ inline constexpr std::uint32_t kWireVersion = 1;
 
 // How the executor turns logits into a token. Fixed for a sequence's life.
 struct SamplingParams {
-  float temperature = 1.0f;  // 0 = greedy: the largest logit, lowest id on a tie.
+  // 0 = greedy: the largest logit, lowest id on a tie. So is anything below 1e-5, as in vLLM.
+  float temperature = 1.0f;
   float top_p = 1.0f;        // (0, 1]; 1 = off.
   std::int32_t top_k = 0;    // 0 = off.
   float min_p = 0.0f;        // [0, 1]; 0 = off.
@@ -53,8 +54,13 @@ struct LastCommitted {
   bool operator==(const LastCommitted&) const = default;
 };
 
+// RowSpan::first_position of a head that has not seen the sequence's length yet, because drafts of a
+// step in flight may lengthen it: wherever the sequence ends.
+inline constexpr std::int64_t kSequenceEnd = -1;
+
 // Consecutive rows of one sequence. `first_position` is absolute and equals the sequence's length
-// so far, save after a rewind. Either literal tokens (prefill) or the last committed one (decode).
+// so far, save after a rewind; with LastCommitted it may be kSequenceEnd. Either literal tokens
+// (prefill) or the last committed one (decode).
 struct RowSpan {
   SequenceId sequence;
   std::int64_t first_position = 0;
@@ -69,7 +75,7 @@ struct RowSpan {
 // One numbered step. Applied in this order: close, open, grants, spans.
 struct StepPlan {
   Epoch epoch;
-  Step step;
+  Step step;  // 1, 2, 3, ... in an epoch.
   std::vector<SequenceId> close;
   std::vector<SequenceOpen> open;
   std::vector<BlockGrant> grants;
