@@ -1,13 +1,14 @@
 # sparkspan_protos(<name> PROTOS proto/sparkspan/v1/x.proto ...)
-# Generated code, built once: sparkspan::<name> has the messages of all PROTOS; sparkspan::<name>_grpc
-# the services, of those that declare any (a gRPC translation unit is costly, and rooms that only
-# convert messages must not link it). Paths are the repository's, in imports and includes alike:
+# Generated code, built once: sparkspan::<name> has the messages of all PROTOS,
+# sparkspan::<name>_grpc the services of those that declare any (rooms that only convert messages
+# must not link gRPC). Paths are the repository's, in imports and includes alike:
 # #include "proto/sparkspan/v1/x.pb.h".
 function(sparkspan_protos name)
   cmake_parse_arguments(ARG "" "" "PROTOS" ${ARGN})
   find_program(SPARKSPAN_GRPC_CPP_PLUGIN grpc_cpp_plugin)
   set(generated_dir ${PROJECT_BINARY_DIR}/generated)
   file(MAKE_DIRECTORY ${generated_dir})
+  list(TRANSFORM ARG_PROTOS PREPEND ${PROJECT_SOURCE_DIR}/ OUTPUT_VARIABLE inputs)
   set(message_sources)
   set(service_sources)
   foreach(proto ${ARG_PROTOS})
@@ -32,7 +33,7 @@ function(sparkspan_protos name)
       COMMAND protobuf::protoc --cpp_out=${generated_dir} ${plugin} -I ${PROJECT_SOURCE_DIR}
               ${PROJECT_SOURCE_DIR}/${proto}
       # Imports among the list: whichever changes, all are made anew.
-      DEPENDS ${ARG_PROTOS} protobuf::protoc
+      DEPENDS ${inputs} protobuf::protoc
       WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
       COMMENT "protoc ${proto}")
   endforeach()

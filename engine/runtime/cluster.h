@@ -55,7 +55,7 @@ class Cluster {
 
   // Ends the present epoch, whatever is in flight, and begins `next` with the same weights and
   // without any sequence. `next` must be later than the present epoch. An error leaves the cluster
-  // without an epoch: Reform again.
+  // without an epoch: Reform again. Unavailable: a rank was not ready in time.
   virtual absl::Status Reform(Epoch next, Time deadline) = 0;
 };
 

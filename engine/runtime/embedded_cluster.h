@@ -35,8 +35,8 @@ struct EmbeddedClusterOptions {
 // All ranks as threads of this process: for tests, tools, and a head without workers.
 class EmbeddedCluster final : public Cluster {
  public:
-  // Loads the models and begins the first epoch. DeadlineExceeded: a rank was not ready in time
-  // (it is waited for nevertheless: a thread cannot be abandoned).
+  // Loads the models and begins the first epoch. Unavailable: a rank was not ready in time (it is
+  // waited for nevertheless: a thread cannot be abandoned).
   static absl::StatusOr<std::unique_ptr<EmbeddedCluster>> Create(EmbeddedClusterOptions options,
                                                                  Time deadline);
   ~EmbeddedCluster() override;
@@ -54,9 +54,8 @@ class EmbeddedCluster final : public Cluster {
 
   explicit EmbeddedCluster(EmbeddedClusterOptions options);
 
-  absl::Status Start(Time deadline);
-  absl::Status Connect();
-  // Ends the epoch on every rank and remembers why.
+  absl::Status BeginEpochOnRanks(Epoch epoch, Time deadline);
+  // Ends the epoch on every rank, remembers why, and returns it.
   absl::Status Fail(absl::Status why);
 
   EmbeddedClusterOptions options_;

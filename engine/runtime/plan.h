@@ -17,9 +17,9 @@ inline constexpr std::uint32_t kWireVersion = 1;
 struct SamplingParams {
   // 0 = greedy: the largest logit, lowest id on a tie. So is anything below 1e-5, as in vLLM.
   float temperature = 1.0f;
-  float top_p = 1.0f;        // (0, 1]; 1 = off.
-  std::int32_t top_k = 0;    // 0 = off.
-  float min_p = 0.0f;        // [0, 1]; 0 = off.
+  float top_p = 1.0f;      // (0, 1]; 1 = off.
+  std::int32_t top_k = 0;  // 0 = off.
+  float min_p = 0.0f;      // [0, 1]; 0 = off.
   std::uint64_t seed = 0;
   // -1: no log-probabilities. n >= 0: the chosen token's and those of the n likeliest, of the raw
   // logits before temperature.
@@ -54,8 +54,8 @@ struct LastCommitted {
   bool operator==(const LastCommitted&) const = default;
 };
 
-// RowSpan::first_position of a head that has not seen the sequence's length yet, because drafts of a
-// step in flight may lengthen it: wherever the sequence ends.
+// RowSpan::first_position of a head that cannot know the sequence's length yet, because drafts of
+// a step in flight may lengthen it: wherever the sequence ends.
 inline constexpr std::int64_t kSequenceEnd = -1;
 
 // Consecutive rows of one sequence. `first_position` is absolute and equals the sequence's length
@@ -94,8 +94,8 @@ struct TokenLogprob {
 // A token that a step committed to its sequence.
 struct CommittedToken {
   Token token = 0;
-  std::optional<float> logprob;         // When SamplingParams::top_logprobs >= 0.
-  std::vector<TokenLogprob> top;        // The likeliest first.
+  std::optional<float> logprob;   // When SamplingParams::top_logprobs >= 0.
+  std::vector<TokenLogprob> top;  // The likeliest first.
 
   bool operator==(const CommittedToken&) const = default;
 };
@@ -112,10 +112,10 @@ struct SequenceTokens {
 
 // Where a step's time went on one rank, in nanoseconds of its monotonic clock.
 struct StepTimes {
-  std::int64_t forward_ns = 0;     // The model, exchanges included.
-  std::int64_t exchange_ns = 0;    // Of that, inside collectives.
+  std::int64_t forward_ns = 0;   // The model, exchanges included.
+  std::int64_t exchange_ns = 0;  // Of that, inside collectives.
   std::int64_t sample_ns = 0;
-  std::int64_t total_ns = 0;       // From receiving the plan to having the result.
+  std::int64_t total_ns = 0;  // From receiving the plan to having the result.
 
   bool operator==(const StepTimes&) const = default;
 };

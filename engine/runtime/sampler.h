@@ -33,15 +33,18 @@ class Sampler {
                                         std::int64_t generated);
 
  private:
-  // Fills candidates_ with the tokens that may be chosen by steps 2 to 6, in any order.
-  void Filter(std::span<const float> logits, const SamplingParams& params);
-  void KeepTopK(std::span<const float> logits, std::int32_t top_k);
-  void KeepTopP(std::span<const float> logits, const SamplingParams& params);
+  // Steps 4 to 6: leaves in candidates_ the tokens that stay, in any order.
+  void KeepMinP(const SamplingParams& params, float largest);
+  void KeepTopK(std::int32_t top_k);
+  void KeepTopP(const SamplingParams& params, float largest);
+  Token Draw(const SamplingParams& params, std::int64_t position, Token likeliest) const;
   void AddLogprobs(std::span<const float> logits, std::int32_t top, CommittedToken* chosen);
 
-  std::vector<float> allowed_;  // logits with suppressed tokens at minus infinity
+  // Of the row in progress; the vectors are kept for their memory.
+  std::span<const float> scores_;  // the logits, or suppressed_
+  std::vector<float> suppressed_;  // the logits with suppressed tokens at minus infinity
   std::vector<Token> candidates_;
-  std::vector<Token> likeliest_;
+  std::vector<Token> likeliest_;  // for log-probabilities
 };
 
 }  // namespace sparkspan::engine::runtime

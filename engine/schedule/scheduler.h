@@ -4,7 +4,6 @@
 #include <deque>
 #include <map>
 #include <optional>
-#include <set>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -123,52 +122,71 @@ class Scheduler {
   const SchedulerOptions& options() const { return options_; }
 
  private:
-  struct Sequence {
-    Request request;
-    std::int64_t rows_planned = 0;    // of the prompt and of generated tokens
-    std::int64_t tokens_planned = 0;  // that plans so far will commit, counting one per sample
-    std::int64_t tokens_absorbed = 0;
-    std::vector<std::int32_t> blocks;
-    std::int32_t plans_in_flight = 0;  // that have rows of it
-    bool retired = false;              // finished or cancelled: closed by the next plan
+  enum class Life : std::uint8_t {
+    kRunning,
+    kRetired,  // finished or cancelled: the next plan closes it
+    kClosed,   // closed by a plan; only an earlier one in flight still uses its blocks
   };
 
-  struct PlannedSample {
+  struct Sequence {
+    Request request;
+    Life life = Life::kRunning;
+    std::int64_t prompt_planned = 0;  // rows of the prompt
+    // Tokens that the plans so far commit, one per sample; with drafts, those known to be.
+    std::int64_t tokens_planned = 0;
+    std::int64_t tokens_delivered = 0;
+    std::vector<std::int32_t> blocks;
+    std::int32_t plans_in_flight = 0;  // that have rows of it
+  };
+
+  struct Waiting {
+    SequenceId id;
+    Request request;
+  };
+
+  struct Sample {
     SequenceId sequence;
-    std::int64_t position = 0;
+    std::int64_t position = 0;  // of the token it commits
     std::int32_t draft_tokens_max = 0;
   };
 
   // What a plan in flight refers to.
   struct InFlight {
     Step step;
-    std::vector<SequenceId> touched;
-    std::vector<PlannedSample> samples;  // in the order of the spans
+    std::vector<SequenceId> sequences;
+    std::vector<Sample> samples;  // in the order of the spans
+  };
+
+  // A plan in the making.
+  struct Draft {
+    runtime::StepPlan plan;
+    InFlight in_flight;
+    std::int64_t rows_left = 0;
   };
 
   explicit Scheduler(const SchedulerOptions& options);
 
-  std::int32_t BlocksFor(const Request& request) const;
-  std::int64_t DecodeRows() const { return 1 + options_.draft_tokens_max; }
-  bool CanDecode(const Sequence& sequence) const;
+  absl::Status CheckRequest(const Request& request) const;
+  std::int64_t BlocksFor(const Request& request) const;
+  bool CanRun(const Sequence& sequence) const;
   bool CanOpenNext() const;
-  void PlanClose(runtime::StepPlan* plan);
-  void PlanDecode(runtime::StepPlan* plan, InFlight* in_flight, std::int64_t* rows_left);
-  void PlanPrefill(runtime::StepPlan* plan, InFlight* in_flight, std::int64_t* rows_left);
-  void PlanChunk(SequenceId id, runtime::StepPlan* plan, InFlight* flight, std::int64_t* rows_left);
-  void OpenNext(runtime::StepPlan* plan);
+  void PlanClose(Draft* draft);
+  void PlanDecode(SequenceId id, Draft* draft);
+  void PlanChunk(SequenceId id, Draft* draft);
+  SequenceId OpenNext(Draft* draft);
+  void AddSpan(runtime::RowSpan span, std::int64_t rows, Draft* draft);
   absl::Status CheckResult(const runtime::StepResult& result) const;
-  std::optional<TokenEvent> Deliver(const runtime::SequenceTokens& tokens);
-  void ReleaseBlocks(Sequence* sequence);
+  TokenEvent Deliver(const runtime::SequenceTokens& tokens, Sequence* sequence);
+  void Retire(SequenceId id, Sequence* sequence);
+  void Release(SequenceId id);
+  std::vector<SequenceId> DropRunning();
 
   SchedulerOptions options_;
-  std::map<SequenceId, Sequence> sequences_;  // that have state, or blocks a plan in flight uses
-  std::vector<SequenceId> running_;           // in the order they entered; not retired
-  std::vector<SequenceId> retired_;           // to be closed by the next plan
-  std::set<SequenceId> closed_;               // closed, blocks still referred to by plans in flight
-  std::deque<SequenceId> waiting_;
-  std::map<SequenceId, Request> requests_;  // the waiting ones
-  std::vector<std::int32_t> free_blocks_;   // the last is taken first
+  std::map<SequenceId, Sequence> sequences_;
+  std::vector<SequenceId> running_;  // in the order they entered
+  std::vector<SequenceId> retired_;
+  std::deque<Waiting> waiting_;
+  std::vector<std::int32_t> free_blocks_;  // the last is taken first
   std::deque<InFlight> in_flight_;
   SequenceId last_id_;
   Step last_step_;

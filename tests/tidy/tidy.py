@@ -33,7 +33,7 @@ ALLOWED_INCLUDES = {
                      "engine/collective", "kernels"},
     "engine/draft": {"engine/base", "engine/tensor", "engine/weights", "engine/cache",
                      "engine/collective", "engine/model", "kernels"},
-    "engine/schedule": {"engine/base", "engine/runtime/plan.h"},
+    "engine/schedule": {"engine/base", "engine/runtime/plan.h", "engine/runtime/plan_check.h"},
     "engine/runtime": {"engine/base", "engine/tensor", "engine/weights", "engine/cache",
                        "engine/collective", "engine/model", "engine/draft", "kernels", "proto"},
     "worker": {"engine", "proto"},

@@ -1,0 +1,60 @@
+#include "engine/runtime/epoch_communicator.h"
+
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
+
+namespace sparkspan::engine::runtime {
+namespace {
+
+absl::Status NoEpoch(Rank rank) {
+  return absl::UnavailableError(
+      absl::StrFormat("rank %d is in no epoch: the cluster is being formed", rank.value()));
+}
+
+}  // namespace
+
+std::shared_ptr<collective::Communicator> EpochCommunicator::current() {
+  const std::lock_guard lock(mutex_);
+  return current_;
+}
+
+void EpochCommunicator::Replace(std::unique_ptr<collective::Communicator> communicator) {
+  if (communicator != nullptr) {
+    CHECK_EQ(communicator->rank(), rank_);
+    CHECK_EQ(communicator->size(), ranks_);
+  }
+  std::shared_ptr<collective::Communicator> before(std::move(communicator));
+  {
+    const std::lock_guard lock(mutex_);
+    std::swap(before, current_);
+  }
+}
+
+void EpochCommunicator::BeginStep(collective::ExchangeTag tag) {
+  if (const auto communicator = current()) {
+    communicator->BeginStep(tag);
+  }
+}
+
+absl::Status EpochCommunicator::AllReduceSum(std::span<float> io) {
+  const auto communicator = current();
+  return communicator == nullptr ? NoEpoch(rank_) : communicator->AllReduceSum(io);
+}
+
+absl::Status EpochCommunicator::AllGather(std::span<const std::byte> part,
+                                          std::span<const std::size_t> part_bytes,
+                                          std::span<std::byte> whole) {
+  const auto communicator = current();
+  return communicator == nullptr ? NoEpoch(rank_)
+                                 : communicator->AllGather(part, part_bytes, whole);
+}
+
+void EpochCommunicator::Abort(absl::Status why) {
+  if (const auto communicator = current()) {
+    communicator->Abort(std::move(why));
+  }
+}
+
+}  // namespace sparkspan::engine::runtime

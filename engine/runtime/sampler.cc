@@ -1,0 +1,208 @@
+#include "engine/runtime/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
+#include "engine/base/random.h"
+#include "engine/base/status.h"
+
+namespace sparkspan::engine::runtime {
+namespace {
+
+constexpr float kGreedyBelow = 1e-5f;  // vLLM's _SAMPLING_EPS
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+// Above the largest noise that a draw can give: its uniform is at most 1 - 2^-24, so it is at most
+// -log(-log(1 - 2^-24)) = 16.6355...
+constexpr float kNoiseMax = 16.7f;
+
+constexpr std::size_t kSortedFirst = 64;  // of top_p, which mostly needs few tokens
+constexpr std::size_t kSortedGrowth = 8;
+
+float Noise(std::uint64_t seed, std::int64_t position, Token token) {
+  const float uniform = UniformFloat(seed,
+                                     static_cast<std::uint64_t>(position),
+                                     RandomPurpose::kSample,
+                                     static_cast<std::uint32_t>(token));
+  return -std::log(-std::log(uniform));
+}
+
+// The likelier first; of equals the lower id, everywhere.
+class Likelier {
+ public:
+  explicit Likelier(std::span<const float> scores) : scores_(scores) {}
+
+  bool operator()(Token a, Token b) const {
+    const float left = scores_[static_cast<std::size_t>(a)];
+    const float right = scores_[static_cast<std::size_t>(b)];
+    return left > right || (left == right && a < b);
+  }
+
+ private:
+  std::span<const float> scores_;
+};
+
+// The largest score's token, lowest id on a tie; -1 when every token is forbidden.
+absl::StatusOr<Token> Likeliest(std::span<const float> scores) {
+  Token best = -1;
+  float largest = kNever;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (std::isnan(scores[i]) || scores[i] == -kNever) {
+      return absl::DataLossError(absl::StrFormat(
+          "the logit of token %d is %g: the model's arithmetic has gone wrong", i, scores[i]));
+    }
+    if (scores[i] > largest) {
+      largest = scores[i];
+      best = static_cast<Token>(i);
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+void Sampler::KeepMinP(const SamplingParams& params, float largest) {
+  // p >= min_p * p_max, for softmax(scores / temperature), without the normaliser.
+  const double least = static_cast<double>(params.min_p);
+  std::erase_if(candidates_, [&](Token token) {
+    const double below = static_cast<double>(scores_[static_cast<std::size_t>(token)]) - largest;
+    return std::exp(below / static_cast<double>(params.temperature)) < least;
+  });
+}
+
+void Sampler::KeepTopK(std::int32_t top_k) {
+  const auto kept = static_cast<std::size_t>(top_k);
+  if (kept < candidates_.size()) {
+    std::nth_element(candidates_.begin(),
+                     candidates_.begin() + static_cast<std::ptrdiff_t>(kept),
+                     candidates_.end(),
+                     Likelier(scores_));
+    candidates_.resize(kept);
+  }
+}
+
+void Sampler::KeepTopP(const SamplingParams& params, float largest) {
+  const auto weight = [&](Token token) {
+    const double below = static_cast<double>(scores_[static_cast<std::size_t>(token)]) - largest;
+    return std::exp(below / static_cast<double>(params.temperature));
+  };
+  // nth_element leaves an order that depends on the library, so the sum needs its own.
+  std::sort(candidates_.begin(), candidates_.end());
+  double whole = 0;
+  for (const Token token : candidates_) {
+    whole += weight(token);
+  }
+  const double wanted = static_cast<double>(params.top_p) * whole;
+  double before = 0;
+  std::size_t kept = 0;
+  for (std::size_t sorted = 0; kept < candidates_.size() && before < wanted; ++kept) {
+    if (kept == sorted) {
+      sorted = std::min(candidates_.size(), std::max(kSortedFirst, sorted * kSortedGrowth));
+      std::partial_sort(candidates_.begin() + static_cast<std::ptrdiff_t>(kept),
+                        candidates_.begin() + static_cast<std::ptrdiff_t>(sorted),
+                        candidates_.end(),
+                        Likelier(scores_));
+    }
+    before += weight(candidates_[kept]);
+  }
+  candidates_.resize(std::max<std::size_t>(kept, 1));
+}
+
+Token Sampler::Draw(const SamplingParams& params, std::int64_t position, Token likeliest) const {
+  const auto scaled = [&](Token token) {
+    return scores_[static_cast<std::size_t>(token)] / params.temperature;
+  };
+  Token best = likeliest;
+  float largest = scaled(likeliest) + Noise(params.seed, position, likeliest);
+  for (const Token token : candidates_) {
+    const float score = scaled(token);
+    // What the largest noise could not lift over the best so far needs no noise: most tokens.
+    if (score + kNoiseMax < largest || token == likeliest) {
+      continue;
+    }
+    const float noisy = score + Noise(params.seed, position, token);
+    if (noisy > largest || (noisy == largest && token < best)) {
+      largest = noisy;
+      best = token;
+    }
+  }
+  return best;
+}
+
+void Sampler::AddLogprobs(std::span<const float> logits, std::int32_t top, CommittedToken* chosen) {
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) {
+    sum += std::exp(static_cast<double>(logit) - largest);
+  }
+  const double normaliser = static_cast<double>(largest) + std::log(sum);
+  const auto logprob = [&](Token token) {
+    return static_cast<float>(static_cast<double>(logits[static_cast<std::size_t>(token)]) -
+                              normaliser);
+  };
+  chosen->logprob = logprob(chosen->token);
+  const std::size_t wanted = std::min(static_cast<std::size_t>(top), logits.size());
+  if (wanted == 0) {
+    return;
+  }
+  likeliest_.resize(logits.size());
+  std::iota(likeliest_.begin(), likeliest_.end(), 0);
+  std::partial_sort(likeliest_.begin(),
+                    likeliest_.begin() + static_cast<std::ptrdiff_t>(wanted),
+                    likeliest_.end(),
+                    Likelier(logits));
+  for (std::size_t i = 0; i < wanted; ++i) {
+    chosen->top.push_back({likeliest_[i], logprob(likeliest_[i])});
+  }
+}
+
+absl::StatusOr<CommittedToken> Sampler::Sample(std::span<const float> logits,
+                                               const SamplingParams& params,
+                                               std::int64_t position,
+                                               std::int64_t generated) {
+  scores_ = logits;
+  if (generated < params.min_tokens && !params.suppressed_until_min_tokens.empty()) {
+    suppressed_.assign(logits.begin(), logits.end());
+    for (const Token token : params.suppressed_until_min_tokens) {
+      CHECK(token >= 0 && static_cast<std::size_t>(token) < logits.size()) << token;
+      suppressed_[static_cast<std::size_t>(token)] = kNever;
+    }
+    scores_ = suppressed_;
+  }
+  ASSIGN_OR_RETURN(const Token likeliest, Likeliest(scores_));
+  if (likeliest < 0) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "sampling.suppressed_until_min_tokens leaves none of %d tokens to choose", logits.size()));
+  }
+  CommittedToken chosen;
+  chosen.token = likeliest;
+  if (params.temperature >= kGreedyBelow) {
+    const float largest = scores_[static_cast<std::size_t>(likeliest)];
+    candidates_.clear();
+    for (std::size_t i = 0; i < scores_.size(); ++i) {
+      if (scores_[i] != kNever) {
+        candidates_.push_back(static_cast<Token>(i));
+      }
+    }
+    if (params.min_p > 0) {
+      KeepMinP(params, largest);
+    }
+    if (params.top_k > 0) {
+      KeepTopK(params.top_k);
+    }
+    if (params.top_p < 1) {
+      KeepTopP(params, largest);
+    }
+    chosen.token = Draw(params, position, likeliest);
+  }
+  if (params.top_logprobs >= 0) {
+    AddLogprobs(logits, params.top_logprobs, &chosen);
+  }
+  return chosen;
+}
+
+}  // namespace sparkspan::engine::runtime
