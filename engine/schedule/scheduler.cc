@@ -19,9 +19,10 @@ constexpr std::int64_t kChunkAlignment = 128;
 constexpr std::int64_t kPlansInFlightMax = 2;
 constexpr std::int64_t kInt32Max = std::numeric_limits<std::int32_t>::max();
 
-absl::Status AtLeastOne(const char* name, std::int64_t value) {
-  if (value < 1) {
-    return absl::InvalidArgumentError(absl::StrFormat("%s is %d: must be at least 1", name, value));
+absl::Status InRange(const char* name, std::int64_t value, std::int64_t most) {
+  if (value < 1 || value > most) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s is %d: must be 1 to %d", name, value, most));
   }
   return absl::OkStatus();
 }
