@@ -55,6 +55,11 @@ std::array<iovec, 2> Remaining(std::span<std::byte> header,
   return {{{head.data(), head.size()}, {const_cast<std::byte*>(body.data()), body.size()}}};
 }
 
+absl::Status ConnectionEnded() {
+  return absl::UnavailableError(
+      "it closed the connection: it ended, or gave up after losing another rank");
+}
+
 }  // namespace
 
 // A connection and the message that is under way on it in each direction.
@@ -129,8 +134,7 @@ class TcpCommunicator::Peer {
       return Blocked("receive from it");
     }
     if (count == 0) {
-      return absl::UnavailableError(
-          "it closed the connection: it ended, or gave up after losing another rank");
+      return ConnectionEnded();
     }
     const bool header_was_open = received_ < kHeaderBytes;
     received_ += static_cast<std::size_t>(count);
@@ -288,6 +292,12 @@ absl::Status TcpCommunicator::Exchange(Operation operation,
   return absl::OkStatus();
 }
 
+absl::Status TcpCommunicator::NameLost(const Peer& peer, const absl::Status& status) const {
+  return absl::Status(
+      status.code(),
+      absl::StrFormat("%s: %s", PeerName(options_, peer.rank()), std::string(status.message())));
+}
+
 absl::Status TcpCommunicator::Transfer(Time deadline) {
   int idle_rounds = 0;
   while (true) {
@@ -299,10 +309,7 @@ absl::Status TcpCommunicator::Transfer(Time deadline) {
       }
       const absl::StatusOr<bool> progress = peer->Move();
       if (!progress.ok()) {
-        return absl::Status(progress.status().code(),
-                            absl::StrFormat("%s: %s",
-                                            PeerName(options_, peer->rank()),
-                                            std::string(progress.status().message())));
+        return NameLost(*peer, progress.status());
       }
       moved = moved || *progress;
       busy = busy || peer->sending() || peer->receiving();
@@ -325,12 +332,14 @@ absl::Status TcpCommunicator::Transfer(Time deadline) {
 }
 
 absl::Status TcpCommunicator::WaitForPeers(Time now, Time deadline) {
+  // Peers whose part of this exchange is through are watched too: when one ends, another that
+  // waits for it will never send.
   std::vector<pollfd> entries = {{abort_.fd(), POLLIN, 0}};
   std::string late;
   for (const std::unique_ptr<Peer>& peer : peers_) {
-    if (peer->sending() || peer->receiving()) {
-      const int events = (peer->sending() ? POLLOUT : 0) | (peer->receiving() ? POLLIN : 0);
-      entries.push_back({peer->socket(), static_cast<short>(events), 0});
+    const int events = (peer->sending() ? POLLOUT : 0) | (peer->receiving() ? POLLIN : 0);
+    entries.push_back({peer->socket(), static_cast<short>(events == 0 ? POLLRDHUP : events), 0});
+    if (events != 0) {
       late += (late.empty() ? "" : ", ") + PeerName(options_, peer->rank());
     }
   }
@@ -347,7 +356,18 @@ absl::Status TcpCommunicator::WaitForPeers(Time now, Time deadline) {
   if (poll(entries.data(), entries.size(), timeout_ms) < 0 && errno != EINTR) {
     return absl::InternalError(absl::StrFormat("poll: %s", std::strerror(errno)));
   }
-  return abort_.why();
+  RETURN_IF_ERROR(abort_.why());
+  const Peer* ended = nullptr;
+  for (std::size_t i = 0; i < peers_.size(); ++i) {
+    if (entries[i + 1].revents == 0) {
+      continue;
+    }
+    if (peers_[i]->sending() || peers_[i]->receiving()) {
+      return absl::OkStatus();  // There is something to move, or to find out by moving.
+    }
+    ended = peers_[i].get();
+  }
+  return ended == nullptr ? absl::OkStatus() : NameLost(*ended, ConnectionEnded());
 }
 
 }  // namespace sparkspan::engine::collective

@@ -46,7 +46,8 @@ struct PeerTraffic {
 
 // Ranks connected in pairs by TCP. Every exchange sends this rank's part to each peer and takes
 // each peer's, in both directions at once, so that no size can make two ranks wait for each other.
-// Sums are added in rank order from the parts (docs/decisions/0004).
+// Sums are added in rank order from the parts (docs/decisions/0004). A rank that leaves ends the
+// exchanges of the others: it stays until all have finished their last.
 class TcpCommunicator final : public Communicator {
  public:
   explicit TcpCommunicator(TcpOptions options);
@@ -79,6 +80,7 @@ class TcpCommunicator final : public Communicator {
   absl::Status Transfer(Time deadline);
   absl::Status WaitForPeers(Time now, Time deadline);
   absl::Status CheckReady() const;
+  absl::Status NameLost(const Peer& peer, const absl::Status& status) const;
 
   const TcpOptions options_;
   AbortSignal abort_;

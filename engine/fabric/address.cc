@@ -26,6 +26,12 @@ std::string ToString(Ipv4Address address) {
                          address.bits & 0xFFu);
 }
 
+bool IsNumericAddress(const std::string& text) {
+  in6_addr ipv6{};
+  return ParseIpv4(text).ok() ||
+         (text.find('\0') == std::string::npos && inet_pton(AF_INET6, text.c_str(), &ipv6) == 1);
+}
+
 Ipv4Address NetworkOf(Ipv4Address address, int prefix_length) {
   // A shift by all 32 bits is undefined.
   return prefix_length == 0 ? Ipv4Address{0}

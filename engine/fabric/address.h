@@ -25,6 +25,9 @@ absl::StatusOr<Ipv4Address> ParseIpv4(std::string_view text);
 
 std::string ToString(Ipv4Address address);
 
+// Whether `text` is an IPv4 or IPv6 address and no host name: what the API may listen on.
+bool IsNumericAddress(const std::string& text);
+
 // The address's network with `prefix_length` (0 to 32) leading bits.
 Ipv4Address NetworkOf(Ipv4Address address, int prefix_length);
 
