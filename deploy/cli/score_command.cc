@@ -9,9 +9,9 @@
 #include "deploy/cli/score_options.h"
 #include "deploy/cli/score_output.h"
 #include "engine/base/status.h"
+#include "engine/collective/local_communicator.h"
 #include "engine/model/assemble_parts.h"
 #include "engine/model/mapped_checkpoint.h"
-#include "engine/model/rank_threads.h"
 
 namespace sparkspan::deploy::cli {
 namespace {
@@ -207,7 +207,7 @@ absl::Status Score(const ScoreOptions& options) {
     }
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(engine::model::RunRankThreads(options.ranks, body));
+  RETURN_IF_ERROR(engine::collective::RunRankThreads(options.ranks, body));
   return WriteTensors(options.output, tensors);
 }
 

@@ -53,6 +53,10 @@ class Cluster {
   // DeadlineExceeded: not yet; the plan stays in flight. FailedPrecondition: none is in flight.
   virtual absl::StatusOr<StepResult> Collect(Time deadline) = 0;
 
+  // OK while no rank is known to be lost, else why the epoch is over. Does not wait. To be asked at
+  // least every 100 ms while nothing is in flight: else a loss shows at the next plan only.
+  virtual absl::Status Watch() = 0;
+
   // Ends the present epoch, whatever is in flight, and begins `next` with the same weights and
   // without any sequence. `next` must be later than the present epoch. An error leaves the cluster
   // without an epoch: Reform again. Unavailable: a rank was not ready in time.

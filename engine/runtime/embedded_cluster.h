@@ -44,6 +44,7 @@ class EmbeddedCluster final : public Cluster {
   ClusterShape Shape() const override;
   absl::Status Submit(const StepPlan& plan) override;
   absl::StatusOr<StepResult> Collect(Time deadline) override;
+  absl::Status Watch() override { return ended_; }
   absl::Status Reform(Epoch next, Time deadline) override;
 
   // A rank's executor, for tools and fault injection. Only while no plan is in flight.

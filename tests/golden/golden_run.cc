@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "engine/base/status.h"
-#include "engine/model/rank_threads.h"
+#include "engine/collective/local_communicator.h"
 
 namespace sparkspan::tests {
 
@@ -89,7 +89,7 @@ RunOutput RunPrompt(const GoldenSet& set, const std::string& prompt, const RunOp
     }
     return absl::OkStatus();
   };
-  const absl::Status status = engine::model::RunRankThreads(options.ranks, body);
+  const absl::Status status = engine::collective::RunRankThreads(options.ranks, body);
   if (!status.ok()) {
     throw std::runtime_error(std::string(status.message()));
   }

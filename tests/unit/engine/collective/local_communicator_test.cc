@@ -1,4 +1,4 @@
-#include "engine/model/rank_threads.h"
+#include "engine/collective/local_communicator.h"
 
 #include <gtest/gtest.h>
 
@@ -6,14 +6,14 @@
 #include <cstring>
 #include <vector>
 
-namespace sparkspan::engine::model {
+namespace sparkspan::engine::collective {
 namespace {
 
-TEST(RankThreads, AddInRankOrder) {
+TEST(LocalCommunicator, AddInRankOrder) {
   // Values whose sum depends on the order: (1e8 + 1) + -1e8 = 0 in fp32, but 1e8 - 1e8 + 1 = 1.
   const float values[] = {1e8f, 1.0f, -1e8f};
   const absl::Status status =
-      RunRankThreads(3, [&](int rank, collective::Communicator* communicator) -> absl::Status {
+      RunRankThreads(3, [&](int rank, Communicator* communicator) -> absl::Status {
         EXPECT_EQ(communicator->rank().value(), rank);
         EXPECT_EQ(communicator->size(), 3);
         for (int repeat = 0; repeat < 100; ++repeat) {
@@ -27,9 +27,9 @@ TEST(RankThreads, AddInRankOrder) {
   EXPECT_TRUE(status.ok());
 }
 
-TEST(RankThreads, GatherUnevenParts) {
+TEST(LocalCommunicator, GatherUnevenParts) {
   const absl::Status status =
-      RunRankThreads(3, [&](int rank, collective::Communicator* communicator) -> absl::Status {
+      RunRankThreads(3, [&](int rank, Communicator* communicator) -> absl::Status {
         const std::string parts[] = {"a", "", "ccc"};
         const std::size_t sizes[] = {1, 0, 3};
         std::string whole(4, ' ');
@@ -44,10 +44,10 @@ TEST(RankThreads, GatherUnevenParts) {
   EXPECT_TRUE(status.ok());
 }
 
-TEST(RankThreads, AnErrorOfOneEndsTheWaitOfTheOthers) {
+TEST(LocalCommunicator, AnErrorOfOneEndsTheWaitOfTheOthers) {
   std::atomic<int> woken{0};
   const absl::Status status =
-      RunRankThreads(4, [&](int rank, collective::Communicator* communicator) -> absl::Status {
+      RunRankThreads(4, [&](int rank, Communicator* communicator) -> absl::Status {
         if (rank == 2) {
           return absl::DataLossError("rank 2 broke");
         }
@@ -61,8 +61,8 @@ TEST(RankThreads, AnErrorOfOneEndsTheWaitOfTheOthers) {
   EXPECT_EQ(woken.load(), 3);
 }
 
-TEST(RankThreads, ASingleRankNeedsNoCommunicator) {
-  EXPECT_TRUE(RunRankThreads(1, [](int rank, collective::Communicator* communicator) {
+TEST(LocalCommunicator, ASingleRankNeedsNoCommunicator) {
+  EXPECT_TRUE(RunRankThreads(1, [](int rank, Communicator* communicator) {
                 EXPECT_EQ(rank, 0);
                 EXPECT_EQ(communicator, nullptr);
                 return absl::OkStatus();
@@ -70,4 +70,4 @@ TEST(RankThreads, ASingleRankNeedsNoCommunicator) {
 }
 
 }  // namespace
-}  // namespace sparkspan::engine::model
+}  // namespace sparkspan::engine::collective

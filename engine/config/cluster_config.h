@@ -1,0 +1,199 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/ids.h"
+#include "engine/fabric/address.h"
+#include "engine/fabric/pin.h"
+
+// What cluster.yaml says, as plain values with every default filled in. All nodes read the same
+// file; its hash is compared wherever two processes meet (docs/decisions/0008).
+namespace sparkspan::engine::config {
+
+// The version that a file must name. Raised when a key changes its meaning.
+inline constexpr std::int64_t kConfigVersion = 1;
+
+enum class Numerics : std::uint8_t { kQuantised, kUnquantised };  // docs/decisions/0001
+
+// How routed experts are dealt to ranks: a slice of every expert, or whole experts.
+enum class Experts : std::uint8_t { kSplit, kWhole };
+
+// Which texts stand for a reasoning effort; belongs to the checkpoint's release.
+enum class EncodingProfile : std::uint8_t { kPreview, k0731 };
+
+enum class Draft : std::uint8_t { kNone, kDspark, kMtp };
+
+enum class DeviceKind : std::uint8_t { kCpu, kCuda };
+
+// What a rank computes on.
+struct Device {
+  DeviceKind kind = DeviceKind::kCpu;
+  std::int32_t cpu_threads = 1;  // Of kCpu.
+  std::int32_t cuda_index = 0;   // Of kCuda.
+
+  bool operator==(const Device&) const = default;
+};
+
+// How the ranks' partial sums travel.
+enum class DataTransport : std::uint8_t {
+  kRails,  // RDMA over the named rails
+  kTcp,    // TCP over the bootstrap interface; never chosen silently
+  kLocal   // inside one machine, no network
+};
+
+struct RankConfig {
+  Rank rank;
+  Device device;
+  std::uint16_t control_port = 0;  // The worker's gRPC, on the node's control address.
+  std::uint16_t data_port = 0;     // Collectives, on the node's bootstrap address.
+
+  bool operator==(const RankConfig&) const = default;
+};
+
+struct NodeConfig {
+  std::string name;
+  fabric::DeclaredPin control;    // Plans and results between head and workers.
+  fabric::DeclaredPin bootstrap;  // Where collectives meet; the control pin unless given.
+  DataTransport data = DataTransport::kTcp;  // Means nothing on a node without ranks.
+  std::vector<std::string> rails;  // Exact names of netdevs or RDMA devices; of kRails only.
+  std::vector<RankConfig> ranks;   // Empty on a node that only holds the head.
+  std::string model_path;          // Where this node has the checkpoint; empty: model.path.
+
+  bool operator==(const NodeConfig&) const = default;
+};
+
+// A cable between two rails, for layouts without a switch.
+struct Link {
+  struct End {
+    std::string node;
+    std::string rail;
+
+    bool operator==(const End&) const = default;
+  };
+  End from;
+  End to;
+
+  bool operator==(const Link&) const = default;
+};
+
+struct Limits {
+  std::int64_t context_length = 32'768;  // tokens of a sequence, prompt and answer
+  std::int64_t sequences = 8;            // decoding at the same time
+  std::int64_t step_rows = 2'048;        // tokens of one step, over all sequences
+  // At most one of the two; without either, what memory leaves.
+  std::optional<std::int64_t> kv_memory_bytes;                // per rank
+  std::optional<std::int64_t> kv_tokens;                      // of all sequences together
+  std::int64_t waiting_requests = 64;                         // more are refused
+  std::int64_t memory_reserve_bytes = std::int64_t{4} << 30;  // left free on every node
+
+  bool operator==(const Limits&) const = default;
+};
+
+struct Model {
+  std::string path;
+  std::vector<std::string> served_names;  // The first is used where a client names none.
+  EncodingProfile encoding_profile = EncodingProfile::kPreview;
+  std::string default_thinking = "on";  // "off", "on" or an effort: minimal, low, ... max
+
+  bool operator==(const Model&) const = default;
+};
+
+// Paths of PEM files, or plaintext said aloud.
+struct Tls {
+  bool plaintext = false;
+  std::string authority;  // Of the control plane: who signs both sides' certificates.
+  std::string certificate;
+  std::string key;
+
+  bool operator==(const Tls&) const = default;
+};
+
+struct Api {
+  std::string address;  // Numeric, IPv4 or IPv6.
+  std::uint16_t port = 8000;
+  std::string keys_file;  // Empty: no keys are asked for.
+  Tls tls;
+
+  bool operator==(const Api&) const = default;
+};
+
+struct Timeouts {
+  std::int64_t heartbeat_ms = 500;  // Three that fail to come end the epoch.
+  std::int64_t step_ms = 60'000;    // For one step of all ranks.
+  std::int64_t start_ms = 600'000;  // For loading and connecting.
+
+  bool operator==(const Timeouts&) const = default;
+};
+
+struct ClusterConfig {
+  std::string cluster;
+  std::string head;  // The node that runs the head.
+  Model model;
+  Numerics numerics = Numerics::kQuantised;
+  Experts experts = Experts::kSplit;
+  Draft draft = Draft::kNone;
+  Limits limits;
+  std::map<std::string, Limits> profiles;  // Each is `limits` with some of them replaced.
+  std::string profile;                     // The one in force; empty: `limits` itself.
+  Api api;
+  Tls control_tls;
+  Timeouts timeouts;
+  // Keep NCCL_* and the like from the environment instead of clearing them.
+  bool allow_env_overrides = false;
+  std::vector<NodeConfig> nodes;
+  std::vector<Link> links;
+
+  bool operator==(const ClusterConfig&) const = default;
+
+  // Of the profile in force.
+  const Limits& EffectiveLimits() const;
+  int ranks() const;
+};
+
+// The spellings of the file.
+std::string_view ToString(Numerics value);
+std::string_view ToString(Experts value);
+std::string_view ToString(EncodingProfile value);
+std::string_view ToString(Draft value);
+std::string_view ToString(DataTransport value);
+
+// [ranks]: where each rank's collectives listen, and where its worker does. The configuration must
+// be a checked one (check_cluster_config.h), as for NodeOf.
+std::vector<fabric::Endpoint> DataEndpoints(const ClusterConfig& config);
+std::vector<fabric::Endpoint> ControlEndpoints(const ClusterConfig& config);
+
+// The node that holds `rank`.
+const NodeConfig& NodeOf(const ClusterConfig& config, Rank rank);
+
+// A key of the file, such as "nodes[1].control.address", and its value.
+struct ConfigField {
+  std::string key;
+  std::string value;
+
+  bool operator==(const ConfigField&) const = default;
+};
+
+// Every field in a fixed order: the canonical form, the same however the file was written.
+std::vector<ConfigField> Fields(const ClusterConfig& config);
+
+// Of the canonical form. Equal configurations have equal hashes on every machine.
+std::uint64_t Hash(const ClusterConfig& config);
+
+struct ConfigDifference {
+  std::string key;
+  std::optional<std::string> left;  // Empty where one side does not have the key.
+  std::optional<std::string> right;
+
+  bool operator==(const ConfigDifference&) const = default;
+};
+
+// The keys in which two configurations differ, in the canonical order of the left one, then those
+// that only the right one has.
+std::vector<ConfigDifference> Differences(const ClusterConfig& left, const ClusterConfig& right);
+
+}  // namespace sparkspan::engine::config

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/config/cluster_config.h"
+
+namespace sparkspan::engine::config {
+
+// One box whose ranks are processes that speak over loopback.
+struct LocalCluster {
+  Model model;
+  // [ranks] each: what a rank computes on and where it listens.
+  std::vector<Device> devices;
+  std::vector<std::uint16_t> control_ports;
+  std::vector<std::uint16_t> data_ports;
+  std::string api_address = "127.0.0.1";
+  std::uint16_t api_port = 8000;
+  std::string keys_file;  // Empty: no keys are asked for.
+  Numerics numerics = Numerics::kQuantised;
+  Experts experts = Experts::kSplit;
+  Limits limits;
+};
+
+// The checked configuration of `sparkspan serve`: a node "local" on 127.0.0.1 and `lo`, collectives
+// over TCP, no TLS.
+absl::StatusOr<ClusterConfig> MakeLocalConfig(const LocalCluster& cluster);
+
+}  // namespace sparkspan::engine::config

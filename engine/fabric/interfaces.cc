@@ -1,0 +1,164 @@
+#include "engine/fabric/interfaces.h"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/status.h"
+
+namespace sparkspan::engine::fabric {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::uint32_t Ipv4Bits(const sockaddr* address) {
+  sockaddr_in ipv4{};
+  std::memcpy(&ipv4, address, sizeof(ipv4));
+  return ntohl(ipv4.sin_addr.s_addr);
+}
+
+// The first line of a sysfs attribute; empty when it is absent or refuses to be read.
+std::string Attribute(const fs::path& file) {
+  std::ifstream stream(file);
+  std::string line;
+  std::getline(stream, line);
+  return line;
+}
+
+std::optional<std::int64_t> Number(const fs::path& file) {
+  const std::string text = Attribute(file);
+  std::int64_t value = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (fault != std::errc() || end != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+// The last component of the path that a link points to; empty when there is none.
+std::string LinkName(const fs::path& link) {
+  std::error_code fault;
+  const fs::path target = fs::read_symlink(link, fault);
+  return fault ? std::string() : target.filename().string();
+}
+
+std::vector<std::string> EntryNames(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code fault;
+  for (fs::directory_iterator entry(folder, fault), end; !fault && entry != end;
+       entry.increment(fault)) {
+    names.push_back(entry->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Interface ReadInterface(const fs::path& folder) {
+  Interface interface;
+  interface.name = folder.filename().string();
+  interface.index = static_cast<int>(Number(folder / "ifindex").value_or(0));
+  interface.operstate = Attribute(folder / "operstate");
+  interface.carrier = Number(folder / "carrier").value_or(0) == 1;
+  // Drivers say -1 for "unknown".
+  interface.speed_mbps = Number(folder / "speed");
+  if (interface.speed_mbps.value_or(0) <= 0) {
+    interface.speed_mbps.reset();
+  }
+  interface.mtu = Number(folder / "mtu").value_or(0);
+  interface.mac = Attribute(folder / "address");
+  interface.phys_port_name = Attribute(folder / "phys_port_name");
+  interface.driver = LinkName(folder / "device" / "driver");
+  if (LinkName(folder / "device" / "subsystem") == "pci") {
+    interface.pci_address = LinkName(folder / "device");
+  }
+  interface.rdma_devices = EntryNames(folder / "device" / "infiniband");
+  return interface;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<InterfaceAddress>> KernelAddressSource::Addresses() const {
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) {
+    return absl::UnavailableError(
+        absl::StrFormat("cannot list the interfaces' addresses: %s", std::strerror(errno)));
+  }
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, freeifaddrs);
+  std::vector<InterfaceAddress> addresses;
+  for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_INET) {
+      continue;
+    }
+    // A second address of one interface may carry a label, "eth0:1", which is no name.
+    std::string name = entry->ifa_name;
+    name = name.substr(0, name.find(':'));
+    const std::uint32_t mask = entry->ifa_netmask == nullptr ? ~0u : Ipv4Bits(entry->ifa_netmask);
+    addresses.push_back(
+        {std::move(name), Ipv4Address{Ipv4Bits(entry->ifa_addr)}, std::popcount(mask)});
+  }
+  return addresses;
+}
+
+std::optional<std::string> KernelAddressSource::KernelName(const std::string& name) const {
+  char kernel_name[IF_NAMESIZE] = {};
+  const unsigned index = if_nametoindex(name.c_str());
+  if (index == 0 || if_indextoname(index, kernel_name) == nullptr) {
+    return std::nullopt;
+  }
+  return kernel_name;
+}
+
+absl::StatusOr<std::vector<Interface>> ListInterfaces(const fs::path& sysfs,
+                                                      const AddressSource& addresses) {
+  const fs::path folder = sysfs / "class" / "net";
+  std::error_code fault;
+  if (!fs::is_directory(folder, fault)) {
+    return absl::NotFoundError(
+        absl::StrFormat("no interfaces under %s; is sysfs mounted?", folder.string()));
+  }
+  ASSIGN_OR_RETURN(const std::vector<InterfaceAddress> held, addresses.Addresses());
+  std::vector<Interface> interfaces;
+  for (const std::string& name : EntryNames(folder)) {
+    // bonding_masters lies beside the interfaces and is a plain file.
+    if (!fs::is_directory(folder / name, fault)) {
+      continue;
+    }
+    Interface interface = ReadInterface(folder / name);
+    std::copy_if(held.begin(),
+                 held.end(),
+                 std::back_inserter(interface.addresses),
+                 [&](const InterfaceAddress& address) { return address.interface == name; });
+    interfaces.push_back(std::move(interface));
+  }
+  return interfaces;
+}
+
+std::string Describe(const Interface& interface) {
+  std::string text = absl::StrFormat("%s (%s", interface.name, interface.is_up() ? "up" : "down");
+  if (!interface.is_up() && !interface.operstate.empty() && interface.operstate != "down") {
+    text += absl::StrFormat(": %s", interface.operstate);
+  }
+  if (interface.speed_mbps.has_value()) {
+    text += absl::StrFormat(", %d Mb/s", *interface.speed_mbps);
+  }
+  if (interface.addresses.empty()) {
+    text += ", no IPv4 address";
+  }
+  for (const InterfaceAddress& held : interface.addresses) {
+    text += absl::StrFormat(", %s/%d", ToString(held.address), held.prefix_length);
+  }
+  return text + ")";
+}
+
+}  // namespace sparkspan::engine::fabric

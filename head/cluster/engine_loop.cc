@@ -1,0 +1,316 @@
+#include "head/cluster/engine_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
+#include "engine/base/status.h"
+
+namespace sparkspan::head::cluster {
+namespace {
+
+using engine::SequenceId;
+using engine::runtime::StepPlan;
+using engine::runtime::StepResult;
+using engine::schedule::TokenEvent;
+
+// How long a client that leaves, or a rank that dies, can go unnoticed while nothing runs.
+constexpr std::chrono::milliseconds kIdleTick{50};
+constexpr std::chrono::seconds kRateWindow{5};
+constexpr double kRequestSecondsWeight = 0.1;
+
+engine::schedule::Request MakeRequest(api::GenerationRequest request) {
+  engine::schedule::Request out;
+  out.prompt = std::move(request.prompt);
+  out.sampling = std::move(request.sampling);
+  out.max_tokens = request.max_tokens;
+  out.end_tokens = std::move(request.eos_token_ids);
+  out.end_tokens.insert(
+      out.end_tokens.end(), request.stop_token_ids.begin(), request.stop_token_ids.end());
+  out.priority = request.priority;
+  out.arrival = request.arrival;
+  return out;
+}
+
+std::int64_t RowsOf(const StepPlan& plan) {
+  std::int64_t rows = 0;
+  for (const engine::runtime::RowSpan& span : plan.spans) {
+    const auto* tokens = std::get_if<std::vector<engine::Token>>(&span.tokens);
+    rows += tokens == nullptr ? 1 : static_cast<std::int64_t>(tokens->size());
+  }
+  return rows;
+}
+
+}  // namespace
+
+EngineLoop::EngineLoop(EngineLoopOptions options,
+                       engine::runtime::Cluster& cluster,
+                       const engine::Clock& clock)
+    : options_(std::move(options)), cluster_(cluster), clock_(clock), epoch_(options_.first_epoch) {
+  status_.detail = "the ranks are connecting";
+  status_.numerics = options_.numerics;
+  status_.draft_mode = options_.draft_mode;
+  thread_ = engine::Thread("engine", [this] { Run(); });
+}
+
+EngineLoop::~EngineLoop() {
+  Stop();
+}
+
+void EngineLoop::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_all();
+  thread_.Join();
+}
+
+absl::Status EngineLoop::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+absl::StatusOr<std::shared_ptr<api::GenerationStream>> EngineLoop::Submit(
+    api::GenerationRequest request) {
+  const engine::Time now = clock_.Now();
+  auto stream = std::make_shared<api::GenerationStream>();
+  {
+    const std::lock_guard lock(mutex_);
+    if (status_.state != api::EngineState::kReady || stopping_) {
+      return absl::UnavailableError(status_.detail.empty() ? "the engine is stopping"
+                                                           : status_.detail);
+    }
+    ASSIGN_OR_RETURN(const SequenceId id, scheduler_->Admit(MakeRequest(std::move(request)), now));
+    streams_.emplace(id, Running{stream, now});
+  }
+  work_.notify_all();
+  return stream;
+}
+
+void EngineLoop::Run() {
+  std::string why = "the ranks are connecting";
+  while (!stopping_ && FormGroup(why)) {
+    const absl::Status lost = ServeEpoch();
+    why = std::string(lost.message());
+    if (!absl::IsCancelled(lost)) {
+      LOG(ERROR) << "epoch " << epoch_ << " is lost: " << why;
+      SetState(api::EngineState::kDegraded, why);
+    }
+    FailEverything(lost);
+    epoch_ = engine::Epoch(epoch_.value() + 1);
+  }
+  if (stopping_) {
+    SetState(api::EngineState::kFailed, "the engine has stopped");
+  }
+  FailEverything(absl::UnavailableError("the engine has stopped"));
+}
+
+bool EngineLoop::FormGroup(const std::string& why) {
+  while (!stopping_) {
+    const absl::Status formed = cluster_.Reform(epoch_, clock_.Now() + options_.form_timeout);
+    std::unique_lock lock(mutex_);
+    if (formed.ok()) {
+      const engine::runtime::ClusterShape shape = cluster_.Shape();
+      engine::schedule::SchedulerOptions scheduler = options_.scheduler;
+      scheduler.epoch = epoch_;
+      scheduler.kv_blocks = shape.kv_blocks;
+      if (!scheduler_.has_value()) {
+        absl::StatusOr<engine::schedule::Scheduler> made =
+            engine::schedule::Scheduler::Create(scheduler);
+        if (!made.ok()) {
+          failure_ = made.status();
+          status_.state = api::EngineState::kFailed;
+          status_.detail = std::string(failure_.message());
+          return false;
+        }
+        scheduler_ = *std::move(made);
+      } else {
+        scheduler_->Reset(epoch_);
+      }
+      status_.state = api::EngineState::kReady;
+      status_.detail.clear();
+      status_.epoch = epoch_.value();
+      return true;
+    }
+    if (absl::IsFailedPrecondition(formed)) {
+      LOG(ERROR) << "the cluster cannot work: " << formed.message();
+      failure_ = formed;
+      status_.state = api::EngineState::kFailed;
+      status_.detail = std::string(formed.message());
+      return false;
+    }
+    LOG(WARNING) << "no group yet: " << formed.message();
+    status_.detail = absl::StrFormat("%s; forming the group again: %s", why, formed.message());
+    epoch_ = engine::Epoch(epoch_.value() + 1);
+    work_.wait_for(lock, options_.reform_pause, [&] { return stopping_.load(); });
+  }
+  return false;
+}
+
+absl::Status EngineLoop::ServeEpoch() {
+  absl::Status status;
+  while (status.ok()) {
+    if (stopping_) {
+      status = absl::CancelledError("the engine is stopping");
+    } else if (const std::optional<StepPlan> plan = NextPlan(); plan.has_value()) {
+      status = RunStep(*plan);
+    } else {
+      status = cluster_.Watch();
+    }
+  }
+  return status;
+}
+
+std::optional<StepPlan> EngineLoop::NextPlan() {
+  std::unique_lock lock(mutex_);
+  CloseCancelled();
+  if (!scheduler_->HasWork()) {
+    work_.wait_for(lock, kIdleTick, [&] { return stopping_ || scheduler_->HasWork(); });
+    CloseCancelled();
+  }
+  if (stopping_ || !scheduler_->HasWork()) {
+    return std::nullopt;
+  }
+  const engine::Time now = clock_.Now();
+  StepPlan plan = scheduler_->Plan(now);
+  for (const engine::runtime::SequenceOpen& open : plan.open) {
+    if (const auto found = streams_.find(open.sequence); found != streams_.end()) {
+      found->second.stream->MarkScheduled(now);
+    }
+  }
+  return plan;
+}
+
+void EngineLoop::CloseCancelled() {
+  std::erase_if(streams_, [&](const auto& entry) {
+    const bool cancelled = entry.second.stream->cancelled();
+    if (cancelled) {
+      scheduler_->Cancel(entry.first);
+    }
+    return cancelled;
+  });
+}
+
+absl::Status EngineLoop::RunStep(const StepPlan& plan) {
+  RETURN_IF_ERROR(cluster_.Submit(plan));
+  ASSIGN_OR_RETURN(const StepResult result, cluster_.Collect(clock_.Now() + options_.step_timeout));
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(std::vector<TokenEvent> events, scheduler_->Absorb(result));
+  const engine::Time now = clock_.Now();
+  std::int64_t tokens = 0;
+  for (TokenEvent& event : events) {
+    tokens += static_cast<std::int64_t>(event.tokens.size());
+    Deliver(std::move(event), now);
+  }
+  CountStep(plan, now, tokens);
+  return absl::OkStatus();
+}
+
+void EngineLoop::Deliver(TokenEvent event, engine::Time now) {
+  const auto found = streams_.find(event.sequence);
+  if (found == streams_.end()) {
+    return;  // Cancelled while the step ran.
+  }
+  api::GenerationEvent out;
+  out.tokens = std::move(event.tokens);
+  out.drafted = event.drafted;
+  out.accepted = event.accepted;
+  out.time = now;
+  const bool finished = event.finish.has_value();
+  if (finished) {
+    api::GenerationFinish finish;
+    finish.reason = event.finish->reason == engine::schedule::FinishReason::kStop
+                        ? api::FinishReason::kStop
+                        : api::FinishReason::kLength;
+    finish.token = event.finish->token;
+    out.finish = std::move(finish);
+    const double seconds = std::chrono::duration<double>(now - found->second.admitted).count();
+    request_seconds_ += kRequestSecondsWeight * (seconds - request_seconds_);
+  }
+  const bool wanted = found->second.stream->Push(std::move(out));
+  if (!wanted && !finished) {
+    scheduler_->Cancel(event.sequence);
+  }
+  if (!wanted || finished) {
+    streams_.erase(found);
+  }
+}
+
+void EngineLoop::FailEverything(const absl::Status& why) {
+  const std::lock_guard lock(mutex_);
+  if (scheduler_.has_value()) {
+    scheduler_->FailAll();
+  }
+  for (auto& [id, running] : streams_) {
+    api::GenerationEvent event;
+    event.time = clock_.Now();
+    api::GenerationFinish finish;
+    finish.reason = api::FinishReason::kError;
+    finish.error = absl::UnavailableError(why.message());
+    event.finish = std::move(finish);
+    running.stream->Push(std::move(event));
+  }
+  streams_.clear();
+}
+
+void EngineLoop::SetState(api::EngineState state, std::string detail) {
+  const std::lock_guard lock(mutex_);
+  status_.state = state;
+  status_.detail = std::move(detail);
+}
+
+void EngineLoop::CountStep(const StepPlan& plan, engine::Time now, std::int64_t tokens) {
+  ++status_.steps_total;
+  if (const std::int64_t rows = RowsOf(plan); rows > 0) {
+    status_.step_tokens.Observe(rows);
+  }
+  rate_.push_back({now, tokens});
+  while (rate_.front().time + kRateWindow < now) {
+    rate_.pop_front();
+  }
+}
+
+std::int32_t EngineLoop::RetryAfterSeconds() const {
+  const engine::schedule::ScheduleStats stats = scheduler_->Stats();
+  const double places = std::max(1, options_.scheduler.running_max);
+  const double seconds = request_seconds_ * static_cast<double>(stats.waiting + 1) / places;
+  return static_cast<std::int32_t>(std::clamp(seconds, 1.0, 60.0));
+}
+
+api::EngineStatus EngineLoop::Status() const {
+  api::EngineStatus status;
+  {
+    const std::lock_guard lock(mutex_);
+    status = status_;
+    status.running_max = options_.scheduler.running_max;
+    status.waiting_max = options_.scheduler.waiting_max;
+    status.kv_block_tokens = options_.scheduler.kv_block_tokens;
+    if (scheduler_.has_value()) {
+      const engine::schedule::ScheduleStats stats = scheduler_->Stats();
+      status.running = stats.running;
+      status.waiting = stats.waiting;
+      status.kv_blocks_total = scheduler_->options().kv_blocks;
+      status.kv_blocks_used = stats.kv_blocks_used;
+      status.prompt_tokens_total = stats.prompt_tokens_total;
+      status.generation_tokens_total = stats.generation_tokens_total;
+      status.draft_tokens_total = stats.draft_tokens_total;
+      status.accepted_tokens_total = stats.accepted_tokens_total;
+      status.retry_after_seconds = RetryAfterSeconds();
+    }
+    const engine::Time since = clock_.Now() - kRateWindow;
+    std::int64_t tokens = 0;
+    for (const RatePoint& point : rate_) {
+      tokens += point.time >= since ? point.tokens : 0;
+    }
+    status.generation_tokens_per_second =
+        static_cast<double>(tokens) / std::chrono::duration<double>(kRateWindow).count();
+  }
+  if (options_.describe_cluster) {
+    options_.describe_cluster(&status);
+  }
+  return status;
+}
+
+}  // namespace sparkspan::head::cluster

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/clock.h"
+#include "engine/base/ids.h"
+#include "engine/base/thread.h"
+#include "engine/runtime/cluster.h"
+#include "engine/schedule/scheduler.h"
+#include "head/api/generation.h"
+
+namespace sparkspan::head::cluster {
+
+struct EngineLoopOptions {
+  engine::schedule::SchedulerOptions scheduler;  // kv_blocks comes from the cluster
+  engine::Duration step_timeout = std::chrono::seconds(60);
+  engine::Duration form_timeout = std::chrono::minutes(10);
+  engine::Duration reform_pause = std::chrono::milliseconds(200);
+  engine::Epoch first_epoch;  // larger than any epoch of an earlier head
+  std::string numerics;
+  std::string draft_mode;
+  // Adds what only the cluster knows: ranks, phases of loading. Thread-safe. May be empty.
+  std::function<void(api::EngineStatus*)> describe_cluster;
+};
+
+// Serves generation requests over a cluster: the one thread that owns scheduler and sequences,
+// makes every plan and hands tokens to their streams. An error of the cluster ends the epoch:
+// requests in flight and queued ones end with it, and a new group is formed.
+class EngineLoop final : public api::Generator {
+ public:
+  // `cluster` and `clock` are borrowed. Starts the thread.
+  EngineLoop(EngineLoopOptions options,
+             engine::runtime::Cluster& cluster,
+             const engine::Clock& clock);
+  ~EngineLoop() override;
+
+  absl::StatusOr<std::shared_ptr<api::GenerationStream>> Submit(
+      api::GenerationRequest request) override;
+  api::EngineStatus Status() const override;
+  // There is no prefix cache yet.
+  void FlushPrefixCache() override {}
+
+  // Ends the thread after the step in flight; what still runs ends with an error. Idempotent.
+  void Stop();
+  // Why the loop has given up, once its state is kFailed.
+  absl::Status failure() const;
+
+ private:
+  struct Running {
+    std::shared_ptr<api::GenerationStream> stream;
+    engine::Time admitted;
+  };
+  // Tokens that one step gave, to tell a rate over the last seconds.
+  struct RatePoint {
+    engine::Time time;
+    std::int64_t tokens;
+  };
+
+  void Run();
+  // Until a group stands (true), or the loop is stopped or the cluster can never work (false).
+  bool FormGroup(const std::string& why);
+  // Serves the epoch until it is lost (the reason), or the loop is stopped (Cancelled).
+  absl::Status ServeEpoch();
+  // What the next step does; empty when there is nothing to do.
+  std::optional<engine::runtime::StepPlan> NextPlan();
+  void CloseCancelled();
+  absl::Status RunStep(const engine::runtime::StepPlan& plan);
+  void Deliver(engine::schedule::TokenEvent event, engine::Time now);
+  // Ends every request, queued ones too.
+  void FailEverything(const absl::Status& why);
+  void SetState(api::EngineState state, std::string detail);
+  void CountStep(const engine::runtime::StepPlan& plan, engine::Time now, std::int64_t tokens);
+  std::int32_t RetryAfterSeconds() const;
+
+  const EngineLoopOptions options_;
+  engine::runtime::Cluster& cluster_;
+  const engine::Clock& clock_;
+  engine::Epoch epoch_;  // of the loop's thread alone
+
+  mutable std::mutex mutex_;  // of what follows; never held while a step runs
+  std::condition_variable work_;
+  std::optional<engine::schedule::Scheduler> scheduler_;  // from the first group on
+  std::unordered_map<engine::SequenceId, Running> streams_;
+  std::deque<RatePoint> rate_;
+  double request_seconds_ = 0;  // a running mean of how long finished requests took
+  api::EngineStatus status_;    // what the scheduler does not know
+  absl::Status failure_;
+
+  std::atomic<bool> stopping_{false};
+  engine::Thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace sparkspan::head::cluster

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/thread.h"
+#include "engine/base/unique_fd.h"
+#include "engine/fabric/address.h"
+#include "engine/fabric/pin.h"
+#include "engine/fabric/pinned_socket.h"
+
+namespace sparkspan::head::cluster {
+
+// Carries the bytes of a client that cannot bind its sockets (gRPC, docs/decisions/0009) between a
+// unix socket of this process and a TCP connection that is bound to a declared interface. What the
+// bytes are is none of its business, so encryption stays end to end. Only this process may connect
+// to the unix socket. Serves up to kConnectionsMax connections on one thread.
+class PinnedRelay {
+ public:
+  static constexpr std::size_t kConnectionsMax = 8;
+
+  // `pin` must have been verified. Connects to `remote` once for each client.
+  static absl::StatusOr<std::unique_ptr<PinnedRelay>> Start(const engine::fabric::DeclaredPin& pin,
+                                                            const engine::fabric::Endpoint& remote);
+  ~PinnedRelay();
+  PinnedRelay(const PinnedRelay&) = delete;
+  PinnedRelay& operator=(const PinnedRelay&) = delete;
+
+  // Where the client connects to, in gRPC's spelling.
+  std::string target() const { return "unix-abstract:" + name_; }
+
+  // Where the newest connection was proven to lie; the reason if none could be made.
+  absl::StatusOr<engine::fabric::SocketPath> path() const;
+
+ private:
+  class Connection;
+
+  PinnedRelay(engine::fabric::DeclaredPin pin,
+              engine::fabric::Endpoint remote,
+              std::string name,
+              engine::UniqueFd listener,
+              engine::UniqueFd stop_reader,
+              engine::UniqueFd stop_writer);
+  void Run();
+  void Accept();
+  // Moves a connection on; false when it is over.
+  bool Advance(Connection& connection);
+
+  const engine::fabric::DeclaredPin pin_;
+  const engine::fabric::Endpoint remote_;
+  const std::string name_;  // in the abstract namespace
+  const engine::UniqueFd listener_;
+  const engine::UniqueFd stop_reader_;
+  const engine::UniqueFd stop_writer_;
+  std::vector<std::unique_ptr<Connection>> connections_;  // of the thread alone
+
+  mutable std::mutex mutex_;
+  absl::StatusOr<engine::fabric::SocketPath> path_;
+  engine::Thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace sparkspan::head::cluster

@@ -1,0 +1,240 @@
+#include "head/cluster/worker_link.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
+#include "engine/base/thread.h"
+#include "engine/runtime/plan_codec.h"
+#include "proto/sparkspan/v1/worker.grpc.pb.h"
+
+namespace sparkspan::head::cluster {
+namespace {
+
+// A worker that is silent for so long at the transport's level is gone.
+constexpr int kKeepaliveTimeMs = 2'000;
+constexpr int kKeepaliveTimeoutMs = 2'000;
+constexpr int kMessageBytesMax = 64 << 20;
+constexpr std::chrono::milliseconds kConnectSlice{50};
+// The engine loop pops events at least every step, or every 100 ms when idle.
+constexpr std::chrono::seconds kPushTimeout{30};
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  // A proxy of the environment must never see the control plane.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // Two links to one target must not share a connection: each is a lease of its own.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  arguments.SetMaxSendMessageSize(kMessageBytesMax);
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+}
+
+WorkerIdentity IdentityOf(const v1::Identity& message) {
+  WorkerIdentity identity;
+  identity.program_version = message.program_version();
+  identity.config_hash = message.config_hash();
+  identity.checkpoint_hash = message.checkpoint_hash();
+  identity.numerics_hash = message.numerics_hash();
+  identity.architecture = message.architecture();
+  identity.simd_target = message.simd_target();
+  identity.device = message.device();
+  return identity;
+}
+
+WorkerLoaded LoadedOf(const v1::Loaded& message) {
+  WorkerLoaded loaded;
+  loaded.weights_bytes = message.weights_bytes();
+  loaded.kv_bytes = message.kv_bytes();
+  loaded.resident_bytes = message.resident_bytes();
+  loaded.kv_blocks = message.kv_blocks();
+  for (const v1::Phase& phase : message.phases()) {
+    loaded.phases.push_back({phase.name(), phase.seconds()});
+  }
+  return loaded;
+}
+
+WorkerGroupFormed GroupFormedOf(const v1::GroupFormed& message) {
+  WorkerGroupFormed formed;
+  for (const v1::Peer& peer : message.peers()) {
+    formed.peers.push_back({engine::Rank(peer.rank()), peer.local_address(), peer.interface()});
+  }
+  return formed;
+}
+
+}  // namespace
+
+class WorkerLink::Stream {
+ public:
+  explicit Stream(LinkOptions options)
+      : options_(std::move(options)),
+        thread_(absl::StrFormat("link-%d", options_.rank.value()), [this] { Run(); }) {}
+
+  ~Stream() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    context_.TryCancel();
+    thread_.Join();
+  }
+
+  absl::Status Write(const v1::HeadMessage& message) {
+    const std::lock_guard lock(mutex_);
+    if (stream_ == nullptr || !stream_->Write(message)) {
+      return absl::UnavailableError(
+          absl::StrFormat("rank %d: its stream has ended", options_.rank.value()));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  void Run() {
+    LinkEnd end = Serve();
+    if (end.why.ok()) {
+      end.why = absl::UnavailableError("the worker ended the stream");
+    }
+    Push(std::move(end));
+  }
+
+  LinkEnd Serve() {
+    const std::shared_ptr<grpc::Channel> channel = MakeChannel(options_.target);
+    if (!WaitForConnection(*channel)) {
+      return {absl::UnavailableError("no connection could be made"), false};
+    }
+    const std::unique_ptr<v1::Worker::Stub> stub = v1::Worker::NewStub(channel);
+    {
+      const std::lock_guard lock(mutex_);
+      stream_ = stub->Serve(&context_);
+    }
+    v1::HeadMessage hello;
+    hello.mutable_hello()->set_wire_version(engine::runtime::kWireVersion);
+    hello.mutable_hello()->set_program_version(options_.program_version);
+    hello.mutable_hello()->set_epoch(options_.epoch.value());
+    hello.mutable_hello()->set_config_hash(options_.config_hash);
+    hello.mutable_hello()->set_rank(options_.rank.value());
+    (void)Write(hello);  // A failure shows in Read.
+    std::optional<LinkEnd> end;
+    v1::WorkerMessage message;
+    while (!end.has_value() && stream_->Read(&message)) {
+      end = Take(message);
+    }
+    if (end.has_value()) {
+      context_.TryCancel();
+    }
+    std::unique_ptr<grpc::ClientReaderWriter<v1::HeadMessage, v1::WorkerMessage>> stream;
+    {
+      const std::lock_guard lock(mutex_);
+      stream = std::move(stream_);
+    }
+    const grpc::Status status = stream->Finish();
+    if (end.has_value()) {
+      return *std::move(end);
+    }
+    return {status.ok() ? absl::OkStatus()
+                        : absl::UnavailableError(
+                              absl::StrFormat("the stream broke: %s", status.error_message())),
+            false};
+  }
+
+  bool WaitForConnection(grpc::Channel& channel) {
+    const auto deadline = std::chrono::system_clock::now() + options_.connect_timeout;
+    while (std::chrono::system_clock::now() < deadline) {
+      if (channel.WaitForConnected(std::chrono::system_clock::now() + kConnectSlice)) {
+        return true;
+      }
+      const std::lock_guard lock(mutex_);
+      if (stopping_) {
+        return false;
+      }
+    }
+    return false;
+  }
+
+  // Passes a message on; the end of the link when it was the last, or makes no sense.
+  std::optional<LinkEnd> Take(const v1::WorkerMessage& message) {
+    switch (message.message_case()) {
+      case v1::WorkerMessage::kIdentity:
+        Push(IdentityOf(message.identity()));
+        return std::nullopt;
+      case v1::WorkerMessage::kLoading:
+        Push(WorkerLoading{message.loading().phase(), message.loading().seconds()});
+        return std::nullopt;
+      case v1::WorkerMessage::kLoaded:
+        Push(LoadedOf(message.loaded()));
+        return std::nullopt;
+      case v1::WorkerMessage::kGroupFormed:
+        Push(GroupFormedOf(message.group_formed()));
+        return std::nullopt;
+      case v1::WorkerMessage::kResult: {
+        absl::StatusOr<engine::runtime::StepResult> result =
+            engine::runtime::ResultFromProto(message.result());
+        if (!result.ok()) {
+          return LinkEnd{result.status(), false};
+        }
+        Push(*std::move(result));
+        return std::nullopt;
+      }
+      case v1::WorkerMessage::kFailure:
+        return LinkEnd{absl::UnavailableError(message.failure().message()),
+                       message.failure().refused()};
+      case v1::WorkerMessage::MESSAGE_NOT_SET:
+        break;
+    }
+    return LinkEnd{absl::InvalidArgumentError("a message of a kind that wire version 1 lacks"),
+                   false};
+  }
+
+  template <typename What>
+  void Push(What what) {
+    LinkEvent event{options_.rank, options_.epoch, std::move(what)};
+    if (!options_.events->Push(std::move(event), std::chrono::steady_clock::now() + kPushTimeout)) {
+      // Closed: nobody asks any more. Full for so long: the engine loop has stopped.
+      context_.TryCancel();
+    }
+  }
+
+  const LinkOptions options_;
+  grpc::ClientContext context_;
+  std::mutex mutex_;  // of what follows, and of writing
+  std::unique_ptr<grpc::ClientReaderWriter<v1::HeadMessage, v1::WorkerMessage>> stream_;
+  bool stopping_ = false;
+  engine::Thread thread_;  // last: it uses all of the above
+};
+
+WorkerLink::WorkerLink(LinkOptions options)
+    : stream_(std::make_unique<Stream>(std::move(options))) {}
+
+WorkerLink::~WorkerLink() = default;
+
+absl::Status WorkerLink::SendFormGroup(const std::string& session_key) {
+  v1::HeadMessage message;
+  message.mutable_form_group()->set_session_key(session_key);
+  return stream_->Write(message);
+}
+
+absl::Status WorkerLink::SendPlan(const engine::runtime::StepPlan& plan) {
+  v1::HeadMessage message;
+  engine::runtime::PlanToProto(plan, message.mutable_plan());
+  return stream_->Write(message);
+}
+
+void WorkerLink::SendGoodbye(bool exit) {
+  v1::HeadMessage message;
+  message.mutable_goodbye()->set_exit(exit);
+  (void)stream_->Write(message);
+}
+
+}  // namespace sparkspan::head::cluster

@@ -1,0 +1,244 @@
+#include "head/cluster/engine_loop.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+
+#include "tests/unit/head/cluster/scripted_cluster.h"
+
+namespace sparkspan::head::cluster {
+namespace {
+
+using api::FinishReason;
+using api::GenerationEvent;
+using api::GenerationStream;
+using engine::Token;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+engine::Time Soon() {
+  return std::chrono::steady_clock::now() + std::chrono::seconds(30);
+}
+
+class EngineLoopTest : public ::testing::Test {
+ protected:
+  void Start() {
+    EngineLoopOptions options;
+    options.scheduler.running_max = 4;
+    options.scheduler.waiting_max = 4;
+    options.scheduler.step_rows_max = 128;
+    options.scheduler.context_tokens_max = 4096;
+    options.first_epoch = engine::Epoch(100);
+    loop_ = std::make_unique<EngineLoop>(options, cluster_, clock_);
+  }
+
+  void WaitForState(api::EngineState state) {
+    const engine::Time deadline = Soon();
+    while (loop_->Status().state != state && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_EQ(loop_->Status().state, state) << loop_->Status().detail;
+  }
+
+  static api::GenerationRequest Request(std::size_t prompt, std::int64_t max_tokens) {
+    api::GenerationRequest request;
+    request.prompt.assign(prompt, 7);
+    request.max_tokens = max_tokens;
+    return request;
+  }
+
+  // All that a stream gives until its finish.
+  static std::vector<Token> Drain(GenerationStream& stream,
+                                  std::optional<api::GenerationFinish>* finish) {
+    std::vector<Token> tokens;
+    while (std::optional<GenerationEvent> event = stream.Pop(Soon())) {
+      for (const auto& token : event->tokens) {
+        tokens.push_back(token.token);
+      }
+      if (event->finish.has_value()) {
+        *finish = event->finish;
+      }
+    }
+    return tokens;
+  }
+
+  ScriptedCluster cluster_;
+  engine::SteadyClock clock_;
+  std::unique_ptr<EngineLoop> loop_;
+};
+
+TEST_F(EngineLoopTest, GivesEachRequestItsTokensAndOneFinish) {
+  Start();
+  WaitForState(api::EngineState::kReady);
+  std::vector<std::shared_ptr<GenerationStream>> streams;
+  for (const std::size_t prompt : {3u, 200u, 1u}) {
+    auto stream = loop_->Submit(Request(prompt, 3));
+    ASSERT_TRUE(stream.ok()) << stream.status();
+    streams.push_back(*stream);
+  }
+  const Token first = ScriptedCluster::kFirstToken;
+  const Token lengths[] = {3, 200, 1};
+  for (int i = 0; i < 3; ++i) {
+    std::optional<api::GenerationFinish> finish;
+    const Token p = first + lengths[i];
+    EXPECT_THAT(Drain(*streams[static_cast<std::size_t>(i)], &finish),
+                ElementsAre(p, p + 1, p + 2));
+    ASSERT_TRUE(finish.has_value());
+    EXPECT_EQ(finish->reason, FinishReason::kLength);
+    EXPECT_TRUE(streams[static_cast<std::size_t>(i)]->scheduled().has_value());
+  }
+  const api::EngineStatus status = loop_->Status();
+  EXPECT_EQ(status.epoch, 100u);
+  EXPECT_EQ(status.prompt_tokens_total, 204u);
+  EXPECT_EQ(status.generation_tokens_total, 9u);
+  EXPECT_EQ(status.kv_blocks_total, 64);
+  EXPECT_GT(status.steps_total, 0u);
+}
+
+TEST_F(EngineLoopTest, StopsAtAnEndToken) {
+  Start();
+  WaitForState(api::EngineState::kReady);
+  api::GenerationRequest request = Request(5, 50);
+  request.eos_token_ids = {ScriptedCluster::kFirstToken + 7};
+  const auto stream = loop_->Submit(std::move(request));
+  ASSERT_TRUE(stream.ok());
+  std::optional<api::GenerationFinish> finish;
+  EXPECT_EQ(Drain(**stream, &finish).size(), 3u);
+  ASSERT_TRUE(finish.has_value());
+  EXPECT_EQ(finish->reason, FinishReason::kStop);
+  EXPECT_EQ(finish->token, ScriptedCluster::kFirstToken + 7);
+}
+
+// The sequence of a client that left is closed by the plan after the step in flight.
+TEST_F(EngineLoopTest, ClosesACancelledSequenceWithinOneStep) {
+  std::atomic<GenerationStream*> to_cancel{nullptr};
+  std::atomic<std::uint64_t> cancelled_at{0};
+  cluster_.before_result = [&](const engine::runtime::StepPlan& plan) {
+    if (GenerationStream* stream = to_cancel.exchange(nullptr)) {
+      stream->Cancel();
+      cancelled_at = plan.step.value();
+    }
+    return absl::OkStatus();
+  };
+  Start();
+  WaitForState(api::EngineState::kReady);
+  const auto stream = loop_->Submit(Request(5, 4000));
+  ASSERT_TRUE(stream.ok());
+  ASSERT_TRUE((*stream)->Pop(Soon()).has_value());
+  to_cancel = stream->get();
+  const engine::Time deadline = Soon();
+  while (loop_->Status().running > 0 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(loop_->Status().kv_blocks_used, 0);
+  const auto plans = cluster_.plans();
+  ASSERT_FALSE(plans.empty());
+  EXPECT_EQ(plans.back().step.value(), cancelled_at + 1);
+  EXPECT_EQ(plans.back().close.size(), 1u);
+  EXPECT_TRUE(plans.back().spans.empty());
+}
+
+TEST_F(EngineLoopTest, RefusesWhatCannotRunAndWhatDoesNotFitTheQueue) {
+  std::atomic<bool> hold{true};
+  cluster_.before_result = [&](const engine::runtime::StepPlan&) {
+    const engine::Time deadline = Soon();
+    while (hold && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return absl::OkStatus();
+  };
+  Start();
+  WaitForState(api::EngineState::kReady);
+  EXPECT_TRUE(absl::IsInvalidArgument(loop_->Submit(Request(4096, 1)).status()));
+  std::vector<std::shared_ptr<GenerationStream>> streams;
+  absl::Status refused;
+  for (int i = 0; i < 10 && refused.ok(); ++i) {
+    auto stream = loop_->Submit(Request(2, 2));
+    refused = stream.status();
+    if (stream.ok()) {
+      streams.push_back(*stream);
+    }
+  }
+  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  EXPECT_GE(streams.size(), 4u);
+  hold = false;
+  for (const auto& stream : streams) {
+    std::optional<api::GenerationFinish> finish;
+    EXPECT_EQ(Drain(*stream, &finish).size(), 2u);
+  }
+}
+
+// An error of a step: its tokens never come, requests end with the reason, a later epoch serves.
+TEST_F(EngineLoopTest, ALostEpochEndsRequestsWithTheReasonAndANewOneServes) {
+  std::atomic<bool> fault{false};
+  cluster_.before_result = [&](const engine::runtime::StepPlan&) {
+    return fault.exchange(false) ? absl::DataLossError("rank 1 disagrees at step 5")
+                                 : absl::OkStatus();
+  };
+  Start();
+  WaitForState(api::EngineState::kReady);
+  const auto stream = loop_->Submit(Request(5, 4000));
+  ASSERT_TRUE(stream.ok());
+  ASSERT_TRUE((*stream)->Pop(Soon()).has_value());
+  cluster_.FailReforms({absl::UnavailableError("rank 1 is not up")});
+  fault = true;
+  std::optional<api::GenerationFinish> finish;
+  Drain(**stream, &finish);
+  ASSERT_TRUE(finish.has_value());
+  EXPECT_EQ(finish->reason, FinishReason::kError);
+  EXPECT_THAT(std::string(finish->error.message()), HasSubstr("rank 1 disagrees"));
+  WaitForState(api::EngineState::kReady);
+  EXPECT_THAT(cluster_.epochs(),
+              ElementsAre(engine::Epoch(100), engine::Epoch(101), engine::Epoch(102)));
+  const auto again = loop_->Submit(Request(5, 2));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(Drain(**again, &finish).size(), 2u);
+  EXPECT_EQ(finish->reason, FinishReason::kLength);
+  const auto plans = cluster_.plans();
+  const auto first = std::find_if(plans.begin(), plans.end(), [](const auto& plan) {
+    return plan.epoch == engine::Epoch(102);
+  });
+  ASSERT_NE(first, plans.end());
+  EXPECT_EQ(first->step, engine::Step(1));
+  EXPECT_TRUE(first->close.empty()) << "the ranks have forgotten every sequence";
+}
+
+TEST_F(EngineLoopTest, ALostRankIsNoticedWhileNothingRuns) {
+  Start();
+  WaitForState(api::EngineState::kReady);
+  cluster_.FailReforms({absl::UnavailableError("rank 0 is not up")});
+  cluster_.FailWhenIdle(absl::UnavailableError("rank 0 is lost"));
+  const engine::Time deadline = Soon();
+  while (cluster_.epochs().size() < 3 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  WaitForState(api::EngineState::kReady);
+  EXPECT_EQ(loop_->Status().epoch, 102u);
+}
+
+TEST_F(EngineLoopTest, ARefusingWorkerIsFinal) {
+  cluster_.FailReforms({absl::FailedPreconditionError("rank 1 refuses: another cluster.yaml")});
+  Start();
+  WaitForState(api::EngineState::kFailed);
+  EXPECT_THAT(std::string(loop_->failure().message()), HasSubstr("another cluster.yaml"));
+  EXPECT_TRUE(absl::IsUnavailable(loop_->Submit(Request(1, 1)).status()));
+}
+
+TEST_F(EngineLoopTest, StoppingEndsWhatRuns) {
+  Start();
+  WaitForState(api::EngineState::kReady);
+  const auto stream = loop_->Submit(Request(5, 4000));
+  ASSERT_TRUE(stream.ok());
+  ASSERT_TRUE((*stream)->Pop(Soon()).has_value());
+  loop_->Stop();
+  std::optional<api::GenerationFinish> finish;
+  Drain(**stream, &finish);
+  ASSERT_TRUE(finish.has_value());
+  EXPECT_EQ(finish->reason, FinishReason::kError);
+}
+
+}  // namespace
+}  // namespace sparkspan::head::cluster

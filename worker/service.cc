@@ -1,0 +1,250 @@
+#include "worker/service.h"
+
+#include <grpcpp/ext/health_check_service_server_builder_option.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
+#include "engine/base/status.h"
+#include "proto/sparkspan/v1/worker.grpc.pb.h"
+#include "worker/session.h"
+
+namespace sparkspan::worker {
+namespace {
+
+constexpr int kKeepaliveTimeMs = 2'000;
+constexpr int kKeepaliveTimeoutMs = 2'000;
+constexpr int kMinPingIntervalMs = 500;
+constexpr int kMessageBytesMax = 64 << 20;
+constexpr int kThreadsMax = 32;
+constexpr std::chrono::seconds kHandOverTimeout{10};
+constexpr std::chrono::seconds kShutdownGrace{2};
+
+absl::Status RefuseHello(const v1::Hello& hello,
+                         const ServiceOptions& options,
+                         const RankIdentity& own) {
+  if (hello.wire_version() != engine::runtime::kWireVersion) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("wire version %d of the head, %d of this worker: install the same release "
+                        "on every node",
+                        hello.wire_version(),
+                        engine::runtime::kWireVersion));
+  }
+  if (hello.program_version() != options.program_version) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "program version %s of the head, %s of this worker: install the same release on every node",
+        hello.program_version(),
+        options.program_version));
+  }
+  if (hello.rank() != own.rank.value()) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "asked for rank %d, this worker is rank %d: compare the addresses in cluster.yaml",
+        hello.rank(),
+        own.rank.value()));
+  }
+  if (hello.config_hash() != own.config_hash) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("cluster.yaml has hash %016x at the head, %016x here: copy the head's file "
+                        "to this node and start the worker again",
+                        hello.config_hash(),
+                        own.config_hash));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+class Service::Server final : public v1::Worker::Service {
+ public:
+  Server(const ServiceOptions& options, Lifecycle& lifecycle)
+      : options_(options), lifecycle_(lifecycle) {}
+
+  ~Server() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    lifecycle_.Abort(absl::CancelledError("the worker is stopping"));
+    if (server_ == nullptr) {
+      return;
+    }
+    server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+    health_watch_.Join();
+  }
+
+  absl::Status Listen() {
+    // Once, before any server: gRPC reads it when one is built.
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(absl::StrFormat("%s:%d", options_.address, options_.port),
+                             grpc::InsecureServerCredentials(),
+                             &port_);
+    builder.RegisterService(this);
+    // Two workers on one port would each get some of the head's connections, silently.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                               kMinPingIntervalMs);
+    builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+    builder.SetMaxSendMessageSize(kMessageBytesMax);
+    grpc::ResourceQuota quota("worker");
+    quota.SetMaxThreads(kThreadsMax);
+    builder.SetResourceQuota(quota);
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr || port_ == 0) {
+      return absl::UnavailableError(
+          absl::StrFormat("cannot listen on %s port %d: is another process on it?",
+                          options_.address,
+                          options_.port));
+    }
+    SetServing(false);
+    health_watch_ = engine::Thread("health", [this] { WatchHealth(); });
+    return absl::OkStatus();
+  }
+
+  int port() const { return port_; }
+
+  bool WaitForExit(engine::Time deadline) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_until(lock, deadline, [&] { return exit_asked_; });
+  }
+
+  grpc::Status Serve(grpc::ServerContext* context, SessionStream* stream) override {
+    if (absl::Status status = CheckSource(*context); !status.ok()) {
+      LOG(WARNING) << status.message();
+      return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, std::string(status.message()));
+    }
+    v1::HeadMessage message;
+    if (!stream->Read(&message) || !message.has_hello()) {
+      return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "a stream begins with a hello");
+    }
+    const v1::Hello hello = message.hello();
+    absl::Status refused = RefuseHello(hello, options_, lifecycle_.identity());
+    if (refused.ok()) {
+      refused = TakeLease(engine::Epoch(hello.epoch()), context);
+    }
+    if (!refused.ok()) {
+      LOG(WARNING) << "a head is refused: " << refused.message();
+      WriteFailure(refused, /*is_refusal=*/absl::IsFailedPrecondition(refused), stream);
+      return grpc::Status::OK;
+    }
+    Session session(lifecycle_, engine::Epoch(hello.epoch()), options_.program_version);
+    const SessionEnd end = session.Run(context, stream);
+    ReturnLease(end);
+    return grpc::Status::OK;
+  }
+
+ private:
+  // gRPC spells a peer "ipv4:127.0.0.1:12345".
+  absl::Status CheckSource(const grpc::ServerContext& context) const {
+    const std::string peer = context.peer();
+    const std::string expected = "ipv4:" + options_.head_address + ":";
+    if (peer.starts_with(expected)) {
+      return absl::OkStatus();
+    }
+    return absl::PermissionDeniedError(
+        absl::StrFormat("a stream from %s is refused: the head's control address in cluster.yaml "
+                        "is %s",
+                        peer,
+                        options_.head_address));
+  }
+
+  // Makes the stream of `context` the one that holds the rank, ending an older one.
+  absl::Status TakeLease(engine::Epoch epoch, grpc::ServerContext* context) {
+    std::unique_lock lock(mutex_);
+    if (epoch < newest_epoch_ || epoch <= formed_epoch_) {
+      return absl::AbortedError(absl::StrFormat("epoch %d is over: this worker has served epoch %d",
+                                                epoch.value(),
+                                                std::max(newest_epoch_, formed_epoch_).value()));
+    }
+    newest_epoch_ = epoch;
+    if (lease_ != nullptr) {
+      LOG(WARNING) << "epoch " << epoch << " takes the lease of an older one over";
+      lease_->TryCancel();
+      lifecycle_.Abort(absl::CancelledError("a newer epoch has begun"));
+    }
+    const bool is_free =
+        changed_.wait_for(lock, kHandOverTimeout, [&] { return lease_ == nullptr || stopping_; });
+    if (!is_free || stopping_) {
+      return absl::UnavailableError("the stream of the epoch before has not ended yet");
+    }
+    lease_ = context;
+    return absl::OkStatus();
+  }
+
+  void ReturnLease(const SessionEnd& end) {
+    {
+      const std::lock_guard lock(mutex_);
+      lease_ = nullptr;
+      if (end.formed) {
+        formed_epoch_ = std::max(formed_epoch_, end.epoch);
+      }
+      exit_asked_ = exit_asked_ || end.exit_asked;
+    }
+    changed_.notify_all();
+  }
+
+  void SetServing(bool is_serving) {
+    server_->GetHealthCheckService()->SetServingStatus(is_serving);
+    server_->GetHealthCheckService()->SetServingStatus(v1::Worker::service_full_name(), is_serving);
+  }
+
+  // Says SERVING from when the weights are there.
+  void WatchHealth() {
+    while (true) {
+      const LoadProgress progress = lifecycle_.WaitForLoading(std::chrono::steady_clock::now() +
+                                                              std::chrono::milliseconds(200));
+      if (progress.loaded) {
+        SetServing(true);
+      }
+      const std::lock_guard lock(mutex_);
+      if (stopping_ || progress.loaded || !progress.failure.ok()) {
+        return;
+      }
+    }
+  }
+
+  const ServiceOptions options_;
+  Lifecycle& lifecycle_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  grpc::ServerContext* lease_ = nullptr;  // of the stream that holds the rank
+  engine::Epoch newest_epoch_;            // that any head named
+  engine::Epoch formed_epoch_;            // that had a group
+  bool exit_asked_ = false;
+  bool stopping_ = false;
+  engine::Thread health_watch_;
+};
+
+Service::Service(std::unique_ptr<Server> server) : server_(std::move(server)) {}
+Service::~Service() = default;
+
+absl::StatusOr<std::unique_ptr<Service>> Service::Start(const ServiceOptions& options,
+                                                        Lifecycle& lifecycle) {
+  auto server = std::make_unique<Server>(options, lifecycle);
+  RETURN_IF_ERROR(server->Listen());
+  return std::unique_ptr<Service>(new Service(std::move(server)));
+}
+
+int Service::port() const {
+  return server_->port();
+}
+
+bool Service::WaitForExit(engine::Time deadline) {
+  return server_->WaitForExit(deadline);
+}
+
+}  // namespace sparkspan::worker

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/clock.h"
+#include "worker/lifecycle.h"
+
+namespace sparkspan::worker {
+
+struct ServiceOptions {
+  std::string address;       // numeric, the pinned one: bound to it and no other
+  int port = 0;              // 0: any free one
+  std::string head_address;  // the only source address a head may have
+  std::string program_version;
+};
+
+// A worker's gRPC server: one head at a time leases the rank by holding a stream open
+// (docs/wire.md), and grpc.health.v1 says whether the weights are resident. Every message of a
+// stream is handled by that stream's own threads: gRPC's, which reads, and one that runs plans.
+class Service {
+ public:
+  // `lifecycle` is borrowed. Serves from here until it is destroyed.
+  static absl::StatusOr<std::unique_ptr<Service>> Start(const ServiceOptions& options,
+                                                        Lifecycle& lifecycle);
+  ~Service();
+
+  int port() const;
+  // Waits until a head asked the process to exit, or `deadline`. True when it did.
+  bool WaitForExit(engine::Time deadline);
+
+ private:
+  class Server;
+  explicit Service(std::unique_ptr<Server> server);
+  std::unique_ptr<Server> server_;
+};
+
+}  // namespace sparkspan::worker
