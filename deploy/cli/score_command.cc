@@ -10,8 +10,9 @@
 #include "deploy/cli/score_output.h"
 #include "engine/base/status.h"
 #include "engine/collective/local_communicator.h"
-#include "engine/model/assemble_parts.h"
-#include "engine/model/mapped_checkpoint.h"
+#include "engine/model/bind_weights.h"
+#include "engine/weights/checkpoint.h"
+#include "engine/weights/rank_weights.h"
 
 namespace sparkspan::deploy::cli {
 namespace {
@@ -178,22 +179,25 @@ absl::Status Score(const ScoreOptions& options) {
   for (const auto& [layer, file] : options.inject) {
     ASSIGN_OR_RETURN(inject[layer], ReadTensors(file));
   }
-  ASSIGN_OR_RETURN(const auto checkpoint, engine::model::MappedCheckpoint::Open(options.model));
-  if (options.ranks > checkpoint->config().shape.groups) {
+  ASSIGN_OR_RETURN(const auto checkpoint, engine::weights::Checkpoint::Open(options.model));
+  const int ranks_max = engine::weights::RanksMax(checkpoint->shape());
+  if (options.ranks > ranks_max) {
     return absl::InvalidArgumentError(
         absl::StrFormat("--ranks %d: this model has %d output groups, so it runs on 1 to %d ranks",
                         options.ranks,
-                        checkpoint->config().shape.groups,
-                        checkpoint->config().shape.groups));
+                        checkpoint->shape().ops.groups,
+                        ranks_max));
   }
   std::map<std::string, F32Tensor> tensors;
   const auto body = [&](int rank, engine::collective::Communicator* communicator) -> absl::Status {
-    const int unit = engine::model::WidthUnitOf(options.engine.numerics);
-    ASSIGN_OR_RETURN(auto parts,
-                     engine::model::AssembleParts(
-                         checkpoint, {rank, options.ranks, options.experts_whole, unit}));
-    ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
-                     Model::Create(std::move(parts), options.engine, communicator));
+    const engine::weights::RankShare share{rank,
+                                           options.ranks,
+                                           options.experts_whole,
+                                           engine::weights::WidthUnitOf(options.engine.numerics)};
+    ASSIGN_OR_RETURN(const auto loaded, engine::weights::LoadRank(*checkpoint, share));
+    ASSIGN_OR_RETURN(
+        const std::unique_ptr<Model> model,
+        Model::Create(engine::model::BindWeights(*loaded), options.engine, communicator));
     for (const ScoreCase& item : cases) {
       CaseRun run(options, item, inject, *model);
       const absl::Status status = run.Run();

@@ -1,5 +1,5 @@
 sparkspan_library(
   deploy_cli_score
   SRCS score_command.cc score_options.cc score_output.cc
-  DEPS sparkspan::engine_model sparkspan::engine_model_local
+  DEPS sparkspan::engine_model sparkspan::engine_collective
   PRIVATE_DEPS absl::str_format nlohmann_json::nlohmann_json)

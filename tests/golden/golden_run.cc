@@ -6,12 +6,14 @@
 
 #include "engine/base/status.h"
 #include "engine/collective/local_communicator.h"
+#include "engine/model/bind_weights.h"
+#include "engine/weights/rank_weights.h"
 
 namespace sparkspan::tests {
 
 GoldenSet LoadGoldenSet(const std::filesystem::path& folder) {
   GoldenSet set;
-  set.checkpoint = engine::model::MappedCheckpoint::Open(folder).value();
+  set.checkpoint = engine::weights::Checkpoint::Open(folder).value();
   set.vectors = std::make_shared<const GoldenTensors>(folder / "vectors.safetensors");
   nlohmann::json cases;
   std::ifstream(folder / "vectors.json") >> cases;
@@ -24,7 +26,7 @@ GoldenSet LoadGoldenSet(const std::filesystem::path& folder) {
 std::unique_ptr<engine::model::Model> WholeModel(const GoldenSet& set,
                                                  const engine::model::ModelOptions& options) {
   return engine::model::Model::Create(
-             engine::model::AssembleParts(set.checkpoint, engine::model::RankShare{}).value(),
+             engine::model::BindWeights(*engine::weights::LoadRank(*set.checkpoint, {}).value()),
              options,
              nullptr)
       .value();
@@ -36,15 +38,14 @@ RunOutput RunPrompt(const GoldenSet& set, const std::string& prompt, const RunOp
   RunOutput output;
   output.digests.resize(static_cast<std::size_t>(options.ranks));
   const auto body = [&](int rank, engine::collective::Communicator* communicator) -> absl::Status {
-    ASSIGN_OR_RETURN(
-        auto parts,
-        engine::model::AssembleParts(set.checkpoint,
-                                     {rank,
-                                      options.ranks,
-                                      options.experts_whole,
-                                      engine::model::WidthUnitOf(options.model.numerics)}));
+    const engine::weights::RankShare share{rank,
+                                           options.ranks,
+                                           options.experts_whole,
+                                           engine::weights::WidthUnitOf(options.model.numerics)};
+    ASSIGN_OR_RETURN(const auto loaded, engine::weights::LoadRank(*set.checkpoint, share));
     ASSIGN_OR_RETURN(auto model,
-                     engine::model::Model::Create(std::move(parts), options.model, communicator));
+                     engine::model::Model::Create(
+                         engine::model::BindWeights(*loaded), options.model, communicator));
     const std::int32_t blocks =
         engine::cache::KvPool::BlocksFor(static_cast<std::int64_t>(tokens.size() + decode.size()));
     auto pool = *engine::cache::KvPool::Create(model->cache_layout(), blocks);

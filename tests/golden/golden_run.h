@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/assemble_parts.h"
-#include "engine/model/mapped_checkpoint.h"
 #include "engine/model/model.h"
+#include "engine/weights/checkpoint.h"
+#include "engine/weights/rank_share.h"
 #include "tests/golden_path.h"
 #include "tests/golden_tensors.h"
 
@@ -16,7 +16,7 @@
 namespace sparkspan::tests {
 
 struct GoldenSet {
-  std::shared_ptr<const engine::model::MappedCheckpoint> checkpoint;
+  std::shared_ptr<const engine::weights::Checkpoint> checkpoint;
   std::shared_ptr<const GoldenTensors> vectors;
   struct Prompt {
     std::vector<engine::Token> tokens;
@@ -24,8 +24,8 @@ struct GoldenSet {
   };
   std::map<std::string, Prompt> prompts;
 
-  const kernels::OpsShape& shape() const { return checkpoint->config().shape; }
-  std::size_t layers() const { return checkpoint->config().ratios.size(); }
+  const kernels::OpsShape& shape() const { return checkpoint->shape().ops; }
+  std::size_t layers() const { return checkpoint->shape().ratios.size(); }
   std::size_t stream_width() const {
     return static_cast<std::size_t>(shape().streams) * static_cast<std::size_t>(shape().hidden);
   }

@@ -3,8 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/model/assemble_parts.h"
-#include "engine/model/mapped_checkpoint.h"
+#include "engine/model/bind_weights.h"
+#include "engine/weights/checkpoint.h"
+#include "engine/weights/rank_weights.h"
 #include "tests/golden_path.h"
 
 namespace sparkspan::engine::model {
@@ -19,14 +20,14 @@ class ModelTest : public ::testing::Test {
     if (!golden) {
       GTEST_SKIP() << "no golden data 'model-a'";
     }
-    checkpoint_ = MappedCheckpoint::Open(*golden).value();
+    checkpoint_ = weights::Checkpoint::Open(*golden).value();
   }
 
-  ModelParts Parts(const RankShare& share = {}) {
-    return AssembleParts(checkpoint_, share).value();
+  ModelParts Parts(const weights::RankShare& share = {}) {
+    return BindWeights(*weights::LoadRank(*checkpoint_, share).value());
   }
 
-  std::shared_ptr<const MappedCheckpoint> checkpoint_;
+  std::shared_ptr<const weights::Checkpoint> checkpoint_;
 };
 
 TEST_F(ModelTest, RefusesOptionsOutOfRange) {
