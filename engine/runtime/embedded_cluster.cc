@@ -11,6 +11,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status.h"
 #include "engine/base/thread.h"
+#include "engine/collective/local_communicator.h"
 #include "engine/runtime/epoch_communicator.h"
 
 namespace sparkspan::engine::runtime {
@@ -20,6 +21,37 @@ constexpr std::int32_t kPlansInFlightMax = 2;
 constexpr int kRanksMax = 64;
 // A rank with nothing to do looks this often whether its queue was closed.
 constexpr Duration kIdleWait = std::chrono::seconds(10);
+
+// A rank's place in a group that lives as long as any rank needs it.
+class LocalMember final : public collective::Communicator {
+ public:
+  LocalMember(std::shared_ptr<collective::LocalGroup> group, int rank)
+      : group_(std::move(group)), communicator_(group_->communicator(rank)) {}
+
+  Rank rank() const override { return communicator_.rank(); }
+  int size() const override { return communicator_.size(); }
+  void BeginStep(collective::ExchangeTag tag) override { communicator_.BeginStep(tag); }
+  absl::Status AllReduceSum(std::span<float> io) override { return communicator_.AllReduceSum(io); }
+  absl::Status AllGather(std::span<const std::byte> part,
+                         std::span<const std::size_t> part_bytes,
+                         std::span<std::byte> whole) override {
+    return communicator_.AllGather(part, part_bytes, whole);
+  }
+  void Abort(absl::Status why) override { communicator_.Abort(std::move(why)); }
+
+ private:
+  std::shared_ptr<collective::LocalGroup> group_;
+  collective::Communicator& communicator_;
+};
+
+std::vector<std::unique_ptr<collective::Communicator>> ConnectLocally(int ranks) {
+  const auto group = std::make_shared<collective::LocalGroup>(ranks);
+  std::vector<std::unique_ptr<collective::Communicator>> members;
+  for (int rank = 0; rank < ranks; ++rank) {
+    members.push_back(std::make_unique<LocalMember>(group, rank));
+  }
+  return members;
+}
 
 struct BeginEpoch {
   Epoch epoch;
@@ -144,7 +176,11 @@ absl::StatusOr<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::Create(
 absl::Status EmbeddedCluster::BeginEpochOnRanks(Epoch epoch, Time deadline) {
   std::vector<std::unique_ptr<collective::Communicator>> group(ranks_.size());
   if (ranks_.size() > 1) {
-    ASSIGN_OR_RETURN(group, options_.connect());
+    if (options_.connect) {
+      ASSIGN_OR_RETURN(group, options_.connect());
+    } else {
+      group = ConnectLocally(options_.ranks);
+    }
     CHECK_EQ(group.size(), ranks_.size());
   }
   for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {

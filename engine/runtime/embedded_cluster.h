@@ -23,7 +23,7 @@ struct EmbeddedClusterOptions {
   Epoch epoch{1};  // the first
 
   // One epoch's communicators, [ranks] in rank order; called once per epoch on the caller's thread.
-  // Not used for a single rank.
+  // Empty: exchanges through memory. Not used for a single rank.
   std::function<absl::StatusOr<std::vector<std::unique_ptr<collective::Communicator>>>()> connect;
 
   // One rank's model, called on the rank's thread, ranks at the same time. The communicator is

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "engine/base/status.h"
+#include "engine/model/assemble_parts.h"
+#include "engine/model/mapped_checkpoint.h"
+#include "engine/runtime/embedded_cluster.h"
+
+// The one place of these tests that knows how a checkpoint becomes models.
+namespace sparkspan::engine::runtime {
+
+// A loader for EmbeddedClusterOptions. Experts are dealt whole where activations are quantised, as
+// a small model's do not divide into groups of 128.
+inline auto LoaderOf(const std::filesystem::path& folder,
+                     int ranks,
+                     const model::ModelOptions& options) {
+  const auto checkpoint = model::MappedCheckpoint::Open(folder).value();
+  return [=](Rank rank, collective::Communicator* communicator)
+             -> absl::StatusOr<std::unique_ptr<model::Model>> {
+    ASSIGN_OR_RETURN(auto parts,
+                     model::AssembleParts(checkpoint,
+                                          {.rank = rank.value(),
+                                           .ranks = ranks,
+                                           .experts_whole = options.numerics.quantises(),
+                                           .width_unit = model::WidthUnitOf(options.numerics)}));
+    return model::Model::Create(std::move(parts), options, communicator);
+  };
+}
+
+}  // namespace sparkspan::engine::runtime
