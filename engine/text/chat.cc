@@ -196,9 +196,9 @@ void AttachTools(std::vector<std::string> tools, std::vector<ChatMessage>* messa
   if (tools.empty()) {
     return;
   }
-  if (messages->empty() || (messages->front().role != Role::kSystem &&
-                            messages->front().role != Role::kDeveloper)) {
-    messages->insert(messages->begin(), ChatMessage{.role = Role::kSystem});
+  if (messages->empty() ||
+      (messages->front().role != Role::kSystem && messages->front().role != Role::kDeveloper)) {
+    messages->emplace(messages->begin())->role = Role::kSystem;
   }
   messages->front().tools = std::move(tools);
 }
@@ -218,23 +218,19 @@ absl::StatusOr<std::string> RenderChat(std::vector<ChatMessage> messages,
   const bool has_context = !context.empty();
   // The context is text already: a new message cannot join a turn of it.
   std::vector<ChatTurn> turns = MergeTurns(std::move(context));
-  const std::size_t context_turns = turns.size();
+  std::size_t first = turns.size();
   std::vector<ChatTurn> added = MergeTurns(std::move(messages));
-  turns.insert(turns.end(),
-               std::make_move_iterator(added.begin()),
-               std::make_move_iterator(added.end()));
-  const std::size_t added_turns = turns.size() - context_turns;
+  turns.insert(
+      turns.end(), std::make_move_iterator(added.begin()), std::make_move_iterator(added.end()));
   SortResults(&turns);
   const bool keep_reasoning = !format.drop_thinking || HasTools(turns);
   if (format.thinking && !keep_reasoning) {
-    DropOldReasoning(&turns);
+    first = DropOldReasoning(&turns, first);
   }
   std::string prompt(format.add_bos && !has_context ? kBosText : "");
   if (format.thinking && !has_context) {
     prompt += effort;
   }
-  // Turns that were dropped stood before the last one that asks: those of the context first.
-  const std::size_t first = turns.size() - std::min(turns.size(), added_turns);
   return prompt + Renderer(std::move(turns), format, keep_reasoning).Render(first);
 }
 
@@ -255,9 +251,9 @@ absl::StatusOr<EncodingProfile> DetectProfile(const std::string& folder) {
   if (source.find("Reasoning Effort: Absolute maximum") != std::string::npos) {
     return EncodingProfile::kPreview;
   }
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "%s is neither the preview's nor 0731's encoder; choose the profile yourself",
-      path.string()));
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%s is neither the preview's nor 0731's encoder; choose the profile yourself",
+                      path.string()));
 }
 
 }  // namespace sparkspan::engine::text

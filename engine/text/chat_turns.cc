@@ -74,18 +74,20 @@ void SortResults(std::vector<ChatTurn>* turns) {
 }
 
 std::ptrdiff_t LastAsking(const std::vector<ChatTurn>& turns) {
-  const auto last =
-      std::find_if(turns.rbegin(), turns.rend(), [](const ChatTurn& turn) { return turn.IsAsking(); });
+  const auto last = std::find_if(
+      turns.rbegin(), turns.rend(), [](const ChatTurn& turn) { return turn.IsAsking(); });
   return turns.rend() - last - 1;
 }
 
-void DropOldReasoning(std::vector<ChatTurn>* turns) {
+std::size_t DropOldReasoning(std::vector<ChatTurn>* turns, std::size_t first) {
   const std::ptrdiff_t last = LastAsking(*turns);
+  std::size_t dropped = 0;
   std::vector<ChatTurn> kept;
   for (std::size_t i = 0; i < turns->size(); ++i) {
     ChatTurn& turn = (*turns)[i];
     const bool is_old = static_cast<std::ptrdiff_t>(i) < last;
     if (is_old && turn.message.role == Role::kDeveloper) {
+      dropped += i < first ? 1 : 0;
       continue;
     }
     if (is_old && turn.message.role == Role::kAssistant) {
@@ -94,6 +96,7 @@ void DropOldReasoning(std::vector<ChatTurn>* turns) {
     kept.push_back(std::move(turn));
   }
   *turns = std::move(kept);
+  return first - dropped;
 }
 
 }  // namespace sparkspan::engine::text

@@ -37,7 +37,7 @@ void SortResults(std::vector<ChatTurn>* turns);
 std::ptrdiff_t LastAsking(const std::vector<ChatTurn>& turns);
 
 // Drops the reasoning of assistants' turns before the last asking one, and developers' turns before
-// it as a whole.
-void DropOldReasoning(std::vector<ChatTurn>* turns);
+// it as a whole. Returns what has become of the index `first`: less by the turns dropped before it.
+std::size_t DropOldReasoning(std::vector<ChatTurn>* turns, std::size_t first);
 
 }  // namespace sparkspan::engine::text

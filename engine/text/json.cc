@@ -17,13 +17,8 @@ namespace sparkspan::engine::text {
 namespace {
 
 // With long double the parser accepts numbers beyond the range of double, whose text is kept.
-using Sax = nlohmann::basic_json<std::map,
-                                 std::vector,
-                                 std::string,
-                                 bool,
-                                 std::int64_t,
-                                 std::uint64_t,
-                                 long double>;
+using Sax = nlohmann::
+    basic_json<std::map, std::vector, std::string, bool, std::int64_t, std::uint64_t, long double>;
 
 // Keeps the last value of each key at the place of the first.
 void RemoveDuplicates(JsonValue::Object* members) {
@@ -154,11 +149,10 @@ std::string PythonNumber(const std::string& written) {
     return written;
   }
   std::array<char, 32> buffer;
-  const auto end = std::to_chars(buffer.data(),
-                                 buffer.data() + buffer.size(),
-                                 value,
-                                 std::chars_format::scientific)
-                       .ptr;
+  const auto end =
+      std::to_chars(
+          buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific)
+          .ptr;
   const std::string scientific(buffer.data(), end);
   const std::size_t e = scientific.find('e');
   const int exponent = std::atoi(scientific.c_str() + e + 1);

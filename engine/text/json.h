@@ -62,8 +62,8 @@ struct JsonLimits {
 };
 
 // Parses one JSON text in UTF-8; numbers may have any size up to 1e4932. An escape of half a
-// surrogate pair reads as U+FFFD. On failure returns nothing and says why, with the byte's place, in
-// *error.
+// surrogate pair reads as U+FFFD. On failure returns nothing and says why, with the byte's place,
+// in *error.
 std::optional<JsonValue> ParseJson(std::string_view text,
                                    const JsonLimits& limits,
                                    std::string* error);

@@ -72,11 +72,8 @@ class Translation {
 
  private:
   absl::Status Unsupported(std::string_view what) const {
-    return absl::UnimplementedError(
-        absl::StrFormat("the pattern %s holds %s at byte %d, which is not supported",
-                        pattern_,
-                        what,
-                        at_));
+    return absl::UnimplementedError(absl::StrFormat(
+        "the pattern %s holds %s at byte %d, which is not supported", pattern_, what, at_));
   }
 
   absl::Status Group() {
@@ -180,9 +177,8 @@ absl::StatusOr<std::unique_ptr<const SplitPattern>> SplitPattern::Compile(
   std::uint32_t matches_empty = 0;
   pcre2_pattern_info(code->compiled.get(), PCRE2_INFO_MATCHEMPTY, &matches_empty);
   if (matches_empty != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("the pattern %s may match nothing; every match must hold a character",
-                        pattern));
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the pattern %s may match nothing; every match must hold a character", pattern));
   }
   // Where there is no JIT for this machine, matching is interpreted: slower, the same result.
   pcre2_jit_compile(code->compiled.get(), PCRE2_JIT_COMPLETE);
@@ -221,11 +217,8 @@ absl::Status SplitPattern::Split(std::string_view text,
       break;
     }
     if (found < 0) {
-      return absl::ResourceExhaustedError(
-          absl::StrFormat("splitting %d bytes by the pattern %s: %s",
-                          text.size(),
-                          pattern_,
-                          ErrorText(found)));
+      return absl::ResourceExhaustedError(absl::StrFormat(
+          "splitting %d bytes by the pattern %s: %s", text.size(), pattern_, ErrorText(found)));
     }
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(match.get());
     CHECK(ends[1] > ends[0] && ends[0] >= at) << "an empty match of " << pattern_;

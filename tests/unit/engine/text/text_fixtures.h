@@ -19,14 +19,12 @@ inline std::shared_ptr<const Tokenizer> LoadedTokenizer(const std::string& folde
 }
 
 inline const Tokenizer& RealTokenizer() {
-  static const std::shared_ptr<const Tokenizer> tokenizer =
-      LoadedTokenizer("tests/data/tokenizer");
+  static const std::shared_ptr<const Tokenizer> tokenizer = LoadedTokenizer("tests/data/tokenizer");
   return *tokenizer;
 }
 
 inline const Tokenizer& DemoTokenizer() {
-  static const std::shared_ptr<const Tokenizer> tokenizer =
-      LoadedTokenizer("deploy/demo/model");
+  static const std::shared_ptr<const Tokenizer> tokenizer = LoadedTokenizer("deploy/demo/model");
   return *tokenizer;
 }
 

@@ -55,7 +55,8 @@ TEST(TokenizerTest, DecodesEveryStreamCaseTokenByToken) {
 TEST(TokenizerTest, KnowsThePublishedVocabulary) {
   const Tokenizer& real = RealTokenizer();
   EXPECT_EQ(real.vocabulary_size(), 129280);
-  const auto list = nlohmann::json::parse(std::ifstream("tests/data/tokenizer/special_tokens.json"));
+  const auto list =
+      nlohmann::json::parse(std::ifstream("tests/data/tokenizer/special_tokens.json"));
   for (const auto& token : list.at("tokens")) {
     const auto content = token.at("content").get<std::string>();
     EXPECT_EQ(real.AddedToken(content), token.at("id").get<Token>()) << content;
@@ -77,9 +78,11 @@ TEST(TokenizerTest, KnowsThePublishedVocabulary) {
 // Text of every kind of character that the split patterns tell apart.
 std::string RandomText(std::mt19937* random, int characters) {
   static const std::vector<std::string> kCharacters = {
-      "a", "Z", "the", " ", "  ", "\n", "\r", "\t", "1", "٣", "½", "!", ".", "<", "｜", "$", "é",
-      "e\u0301", "你", "ヴ", "・", "龦", "😀", "\u200b", "\u00a0", "\u3000", "\u0085", "\u180e",
-      "\0", "\x1f", "\uE000", "<think>", "</think>", "<｜User｜>", "｜DSML｜", "<｜", "𝒜"};
+      "a",        "Z",          "the",      " ",      "  ", "\n",   "\r",     "\t",
+      "1",        "٣",          "½",        "!",      ".",  "<",    "｜",     "$",
+      "é",        "e\u0301",    "你",       "ヴ",     "・", "龦",   "😀",      "\u200b",
+      "\u00a0",   "\u3000",     "\u0085",   "\u180e", "\0", "\x1f", "\uE000", "<think>",
+      "</think>", "<｜User｜>", "｜DSML｜", "<｜",    "𝒜"};
   std::uniform_int_distribution<std::size_t> pick(0, kCharacters.size() - 1);
   std::string text;
   for (int i = 0; i < characters; ++i) {
