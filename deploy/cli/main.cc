@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "deploy/cli/score_command.h"
+#include "deploy/cli/serve_command.h"
 #include "deploy/cli/text_command.h"
 
 // The program `sparkspan`. A command is one line of kCommands; it parses its own arguments and
@@ -21,6 +22,7 @@ struct Command {
 
 constexpr std::array kCommands = {
     Command{"score", "run prompts through a checkpoint and write the logits", RunScoreCommand},
+    Command{"serve", "serve a checkpoint on this machine: head and workers", RunServeCommand},
     Command{"text", "tokenise, render chats and read answers of case files", RunTextCommand},
 };
 
