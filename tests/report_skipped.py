@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts what GoogleTest ran and names what it skipped, from ctest's log.
+"""Counts what GoogleTest and unittest ran and names what they skipped, from ctest's log.
 
 ctest sees a program whose tests skipped themselves as passed; this makes the skips visible and
 ends with a line "N passed, N failed, N skipped".
@@ -16,6 +16,12 @@ def main() -> int:
     failed = set(re.findall(r"^\[  FAILED  \] (\S+?\.\S+)", log, re.MULTILINE))
     skipped = sorted(set(re.findall(r"^\[  SKIPPED \] (\S+) \(", log, re.MULTILINE)))
     reasons = dict(re.findall(r"^\[ RUN      \] (\S+)\n.*?: Skipped\n(.*)$", log, re.MULTILINE))
+    # unittest: "test_name (module.Class.test_name) ... ok", or "... skipped 'why'".
+    passed += len(re.findall(r"^.*\.\.\. ok$|^ok$", log, re.MULTILINE))
+    failed |= set(re.findall(r"^(?:FAIL|ERROR): (\S+ \(\S+\))", log, re.MULTILINE))
+    reasons |= dict(re.findall(r"^(?:test_\S+ \()?(\S+?)\)?(?: \(\S+\))? \.\.\. skipped '(.*)'$",
+                               log, re.MULTILINE))
+    skipped += [name for name in reasons if name not in skipped]
     programs = len(re.findall(r"^Test Passed\.$", log, re.MULTILINE))
     for name in skipped:
         print(f"skipped: {name}: {reasons.get(name, 'see the log for the reason')}")

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -81,6 +83,13 @@ std::uint64_t CheckpointHash(const engine::weights::Checkpoint& checkpoint) {
     hash = engine::CombineHash(engine::Hash64(name, hash), own);
   }
   return hash;
+}
+
+void LogLines(std::string_view prefix, const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    LOG(INFO) << prefix << line;
+  }
 }
 
 kernels::numerics::NumericsProfile ProfileOf(const ClusterConfig& config) {
@@ -202,7 +211,7 @@ absl::Status Lifecycle::Load() {
   ASSIGN_OR_RETURN(const MemoryDemand demand, FindDemand(share, model, load));
   ASSIGN_OR_RETURN(const MemoryPlan plan,
                    engine::model::PlanMemory(checkpoint_->shape(), share, model, load, demand));
-  LOG(INFO) << "memory of this rank:\n" << plan.Text();
+  LogLines("memory: ", plan.Text());
   ASSIGN_OR_RETURN(const engine::weights::AvailableMemory available,
                    engine::weights::ReadAvailableMemory());
   RETURN_IF_ERROR(engine::model::CheckMemory(plan, demand, available, limits.memory_reserve_bytes));

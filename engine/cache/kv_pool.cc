@@ -1,6 +1,7 @@
 #include "engine/cache/kv_pool.h"
 
 #include <cstdlib>
+#include <cstring>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
@@ -20,14 +21,15 @@ absl::StatusOr<std::unique_ptr<KvPool>> KvPool::Create(const kernels::CacheLayou
   // A model of window layers only leaves nothing in blocks; one byte keeps the pointer valid.
   const std::size_t bytes =
       static_cast<std::size_t>(layout.block_bytes) * static_cast<std::size_t>(blocks);
-  // calloc takes untouched pages from the kernel, so a large pool costs no time until it is used.
-  auto* data = static_cast<std::byte*>(std::calloc(bytes + 1, 1));
+  auto* data = static_cast<std::byte*>(std::malloc(bytes + 1));
   if (data == nullptr) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("no memory for %d KV blocks of %d bytes: lower the number of blocks",
                         blocks,
                         layout.block_bytes));
   }
+  // Touches every page: what is budgeted is taken now, not when a long prompt comes.
+  std::memset(data, 0, bytes + 1);
   return std::unique_ptr<KvPool>(new KvPool(data, blocks, layout.block_bytes));
 }
 

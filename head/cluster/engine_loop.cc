@@ -82,6 +82,15 @@ absl::StatusOr<std::shared_ptr<api::GenerationStream>> EngineLoop::Submit(
       return absl::UnavailableError(status_.detail.empty() ? "the engine is stopping"
                                                            : status_.detail);
     }
+    // A request that finds a place free waits for the step in flight only: it must not be refused.
+    const engine::schedule::SchedulerOptions& limits = options_.scheduler;
+    if (streams_.size() >= static_cast<std::size_t>(limits.running_max) +
+                               static_cast<std::size_t>(limits.waiting_max)) {
+      return absl::ResourceExhaustedError(absl::StrFormat(
+          "%d requests run and %d wait already: try again later",
+          limits.running_max,
+          streams_.size() - static_cast<std::size_t>(limits.running_max)));
+    }
     ASSIGN_OR_RETURN(const SequenceId id, scheduler_->Admit(MakeRequest(std::move(request)), now));
     streams_.emplace(id, Running{stream, now});
   }
@@ -116,6 +125,7 @@ bool EngineLoop::FormGroup(const std::string& why) {
       engine::schedule::SchedulerOptions scheduler = options_.scheduler;
       scheduler.epoch = epoch_;
       scheduler.kv_blocks = shape.kv_blocks;
+      scheduler.waiting_max += scheduler.running_max;  // Submit counts both together.
       if (!scheduler_.has_value()) {
         absl::StatusOr<engine::schedule::Scheduler> made =
             engine::schedule::Scheduler::Create(scheduler);

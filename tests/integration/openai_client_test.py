@@ -1,21 +1,29 @@
 #!/usr/bin/env python3
-"""Drives a running server with the openai package, as its users' programs do.
+"""Drives a server with the openai package, as its users' programs do.
 
-    pip install openai
-    SPARKSPAN_URL=http://127.0.0.1:8000 python3 tests/integration/openai_client_test.py
+    python3 tests/integration/openai_client_test.py
 
-SPARKSPAN_API_KEY is the key, if the server wants one. Without SPARKSPAN_URL every test is skipped.
-The tests judge the protocol, not what the model says, save one that a demo model must know when
-SPARKSPAN_EXPECT_TOOL_CALL=1 is set.
+Starts the demo model on two local workers, or uses the server that SPARKSPAN_URL names
+(SPARKSPAN_API_KEY is its key, if it wants one). Without the package every test is skipped. The tests
+judge the protocol, not what the model says, save that the demo model must know how to call a tool.
 """
 
 import json
 import os
+import sys
 import unittest
+from pathlib import Path
+
+try:
+    import openai
+except ImportError:
+    openai = None
+
+sys.path.insert(0, str(Path(__file__).parent))
+from local_server import LocalServer  # noqa: E402
 
 URL = os.environ.get("SPARKSPAN_URL", "").rstrip("/")
 KEY = os.environ.get("SPARKSPAN_API_KEY", "EMPTY")
-EXPECT_TOOL_CALL = os.environ.get("SPARKSPAN_EXPECT_TOOL_CALL") == "1"
 OFF = {"chat_template_kwargs": {"thinking": False}}
 ON = {"chat_template_kwargs": {"thinking": True}}
 WEATHER = {
@@ -36,14 +44,17 @@ def ask(text):
     return [{"role": "user", "content": text}]
 
 
-@unittest.skipUnless(URL, "SPARKSPAN_URL names no server")
+@unittest.skipIf(openai is None, "the openai package is not installed")
 class OpenAiClientTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        import openai
-
         cls.openai = openai
-        cls.client = openai.OpenAI(base_url=URL + "/v1", api_key=KEY, timeout=120, max_retries=0)
+        url = URL
+        if not url:
+            server = LocalServer().__enter__()
+            cls.addClassCleanup(server.__exit__)
+            url = server.url
+        cls.client = openai.OpenAI(base_url=url + "/v1", api_key=KEY, timeout=120, max_retries=0)
         cls.model = cls.client.models.list().data[0].id
 
     def create(self, text, **fields):
@@ -114,7 +125,7 @@ class OpenAiClientTest(unittest.TestCase):
         choice = whole.choices[0]
         self.assertNotIn("DSML", choice.message.content or "")
         calls = choice.message.tool_calls or []
-        if EXPECT_TOOL_CALL:
+        if not URL:
             self.assertEqual(choice.finish_reason, "tool_calls")
             self.assertEqual(calls[0].function.name, "get_weather")
         if choice.finish_reason != "tool_calls":

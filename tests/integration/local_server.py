@@ -1,0 +1,128 @@
+"""Starts `sparkspan serve` for a test and speaks to it over plain HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(os.environ.get("SPARKSPAN_BIN", "build/release/bin")) / "sparkspan"
+MODEL = "deploy/demo/model"
+START_SECONDS_MAX = 120
+STOP_SECONDS_MAX = 60
+
+
+def free_port() -> int:
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class LocalServer:
+    """A head and its workers; used as a context."""
+
+    def __init__(self, *flags: str, ranks: int = 2) -> None:
+        self.port = free_port()
+        self.log = tempfile.NamedTemporaryFile(mode="w+", suffix=".log")
+        self.process = subprocess.Popen(
+            [PROGRAM, "serve", "--model-path", MODEL, "--ranks", str(ranks),
+             "--port", str(self.port), "--served-model-name", "demo", *flags],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+
+    def __enter__(self) -> "LocalServer":
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"serve ended at once:\n{self.log_text()}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self.request("GET", "/ready")[0] == 200:
+                    return self
+            time.sleep(0.05)
+        raise AssertionError(f"serve was not ready in time:\n{self.log_text()}")
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.log.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log_text(self) -> str:
+        return Path(self.log.name).read_text()
+
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
+        """Asks it to end, and returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        return self.process.wait(STOP_SECONDS_MAX)
+
+    def wait(self) -> int:
+        """Its exit status, when it ends by itself."""
+        return self.process.wait(STOP_SECONDS_MAX)
+
+    def children(self) -> dict[str, list[int]]:
+        """Process ids by program name."""
+        pids: dict[str, list[int]] = {}
+        out = subprocess.run(["ps", "--no-headers", "-o", "pid,args", "--ppid",
+                              str(self.process.pid)], capture_output=True, text=True).stdout
+        for line in out.splitlines():
+            pid, program = line.split()[:2]
+            pids.setdefault(Path(program).name, []).append(int(pid))
+        return pids
+
+    def request(self, method: str, path: str, body: Any = None,
+                timeout: float = 60) -> tuple[int, Any]:
+        """Status and JSON (or text) of one call."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.request(method, path, None if body is None else json.dumps(body),
+                               {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            is_json = "json" in answer.getheader("Content-Type", "")
+            return answer.status, json.loads(text) if is_json else text
+
+    def chat(self, text: str, **fields: Any) -> dict[str, Any]:
+        """The choice of a whole answer."""
+        status, answer = self.request("POST", "/v1/chat/completions", chat_body(text, **fields))
+        if status != 200:
+            raise AssertionError(f"{status}: {answer}")
+        return answer["choices"][0]
+
+    def events(self, text: str, **fields: Any) -> Iterator[dict[str, Any]]:
+        """The events of a streamed answer as they come; leaving early closes the connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            body = json.dumps(chat_body(text, stream=True, **fields))
+            connection.request("POST", "/v1/chat/completions", body,
+                               {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            for line in answer:
+                if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
+                    yield json.loads(line[6:])
+
+    def status(self) -> dict[str, Any]:
+        return self.request("GET", "/status.json")[1]
+
+    def wait_for_status(self, what: str, value: Any) -> None:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while self.status()[what] != value:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what} is {self.status()[what]}, expected {value}")
+            time.sleep(0.02)
+
+
+def chat_body(text: str, **fields: Any) -> dict[str, Any]:
+    body = {"messages": [{"role": "user", "content": text}], "temperature": 0, "max_tokens": 100,
+            "chat_template_kwargs": {"thinking": False}}
+    return body | fields

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""`sparkspan serve` with the demo model: real processes, real sockets.
+
+    python3 tests/integration/serve_test.py
+
+SPARKSPAN_BIN names the folder of the programs (default build/release/bin).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from local_server import MODEL, PROGRAM, LocalServer, free_port  # noqa: E402
+
+COUNT = "Count from 7 to 15."
+COUNTED = "7, 8, 9, 10, 11, 12, 13, 14, 15"
+ENDLESS = {"max_tokens": 1500, "ignore_eos": True}
+
+
+class ServingTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = LocalServer("--max-num-seqs", "8", "--max-waiting-requests", "4").__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.__exit__()
+
+    def test_two_workers_answer(self):
+        choice = self.server.chat(COUNT)
+        self.assertEqual(choice["message"]["content"], COUNTED)
+        self.assertEqual(choice["finish_reason"], "stop")
+        status = self.server.status()
+        self.assertEqual(status["state"], "ready")
+        self.assertEqual([rank["state"] for rank in status["ranks"]], ["ready", "ready"])
+        programs = self.server.children()
+        self.assertEqual(len(programs["sparkspan-worker"]), 2)
+        self.assertEqual(len(programs["sparkspan-head"]), 1)
+
+    def test_thinking_is_kept_apart(self):
+        choice = self.server.chat("What is 12 + 30?", chat_template_kwargs={"thinking": True},
+                                  max_tokens=200)
+        self.assertEqual(choice["finish_reason"], "stop")
+        self.assertTrue(choice["message"]["reasoning_content"])
+        self.assertEqual(choice["message"]["reasoning"], choice["message"]["reasoning_content"])
+        self.assertTrue(choice["message"]["content"])
+        self.assertNotIn("think>", choice["message"]["content"])
+
+    def test_a_request_among_others_is_the_request_alone(self):
+        prompts = [(f"Count from {n} to {n + 7}.", n) for n in range(8)]
+
+        def ask(prompt):
+            text, seed = prompt
+            choice = self.server.chat(text, temperature=1.3, seed=seed, logprobs=True,
+                                      top_logprobs=2, max_tokens=40)
+            return choice["message"]["content"], choice["logprobs"]
+
+        alone = [ask(prompt) for prompt in prompts]
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(ask, prompts))
+        self.assertEqual(alone, together)
+
+    def test_a_client_that_leaves_frees_its_sequence(self):
+        for number, _ in enumerate(self.server.events(COUNT, **ENDLESS)):
+            if number == 3:
+                self.assertEqual(self.server.status()["running"], 1)
+                break
+        self.server.wait_for_status("running", 0)
+        self.assertEqual(self.server.status()["kv_blocks_used"], 0)
+
+    def test_what_does_not_fit_waits_and_what_never_fits_is_refused(self):
+        length = self.server.request("GET", "/v1/models")[1]["data"][0]["max_model_len"]
+        status, answer = self.server.request(
+            "POST", "/v1/completions", {"prompt": [5] * (length + 1), "max_tokens": 1})
+        self.assertEqual(status, 400)
+        self.assertEqual(answer["error"]["code"], "context_length_exceeded")
+        with ThreadPoolExecutor(20) as pool:
+            body = {"prompt": "1 2 3", "max_tokens": 60, "ignore_eos": True, "temperature": 0}
+            answers = list(pool.map(
+                lambda _: self.server.request("POST", "/v1/completions", body), range(20)))
+        texts = {answer["choices"][0]["text"] for status, answer in answers if status == 200}
+        self.assertEqual(len(texts), 1)
+        refused = [answer["error"]["code"] for status, answer in answers if status == 429]
+        self.assertEqual(set(refused) | {"queue_full"}, {"queue_full"})
+        self.assertEqual(len(refused) + sum(status == 200 for status, _ in answers), 20)
+
+    def test_metrics_count(self):
+        self.server.chat(COUNT)
+        page = self.server.request("GET", "/metrics")[1]
+        for name in ("vllm:num_requests_running", "vllm:generation_tokens_total",
+                     "vllm:time_to_first_token_seconds_bucket", "vllm:kv_cache_usage_perc"):
+            self.assertIn(name, page)
+
+
+class LifeTest(unittest.TestCase):
+    def assert_gone(self, pids):
+        for pid in pids:
+            with self.assertRaises(ProcessLookupError, msg=f"process {pid} is still there"):
+                os.kill(pid, 0)
+
+    def test_a_signal_ends_everything_with_status_0(self):
+        with LocalServer() as server:
+            pids = [pid for group in server.children().values() for pid in group]
+            self.assertEqual(len(pids), 3)
+            self.assertEqual(server.stop(), 0)
+            self.assert_gone(pids)
+
+    def test_a_running_request_ends_before_the_server_does(self):
+        with LocalServer() as server, ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(server.chat, COUNT, max_tokens=300, ignore_eos=True)
+            server.wait_for_status("running", 1)
+            self.assertEqual(server.stop(), 0)
+            self.assertEqual(answer.result()["finish_reason"], "length")
+
+    def test_a_killed_worker_is_an_error_to_clients_and_named(self):
+        with LocalServer() as server:
+            events = server.events(COUNT, **ENDLESS)
+            for _ in range(3):
+                next(events)
+            os.kill(server.children()["sparkspan-worker"][1], signal.SIGKILL)
+            errors = [event["error"] for event in events if "error" in event]
+            self.assertEqual(len(errors), 1)
+            self.assertEqual(server.wait(), 1)
+            self.assertIn("was ended by signal 9", server.log_text())
+
+    def test_three_and_four_ranks_answer_too(self):
+        for ranks in (1, 3, 4):
+            with LocalServer("--experts", "whole", ranks=ranks) as server:
+                self.assertEqual(server.chat(COUNT)["message"]["content"], COUNTED)
+
+    def test_wrong_flags_are_named(self):
+        for flags, what in ((["--ranks", "9"], "--ranks 9"),
+                            (["--no-such-flag", "1"], "--no-such-flag"),
+                            (["--max-model-len", "99999999"], "--max-model-len")):
+            done = subprocess.run([PROGRAM, "serve", "--model-path", MODEL, *flags],
+                                  capture_output=True, text=True, timeout=60)
+            self.assertIn(done.returncode, (1, 2))
+            self.assertIn(what, done.stderr)
+
+    def test_ranks_that_the_model_cannot_be_dealt_to_are_refused(self):
+        done = subprocess.run(
+            [PROGRAM, "serve", "--model-path", MODEL, "--ranks", "5", "--port", str(free_port())],
+            capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("1 to 4", done.stderr)
+
+    def test_a_port_in_use_is_named(self):
+        with LocalServer() as server:
+            done = subprocess.run(
+                [PROGRAM, "serve", "--model-path", MODEL, "--port", str(server.port)],
+                capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(str(server.port), done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
