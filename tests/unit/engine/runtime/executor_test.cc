@@ -13,6 +13,12 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+SamplingParams Greedy() {
+  SamplingParams sampling;
+  sampling.temperature = 0;
+  return sampling;
+}
+
 // Advances with every look, so that times can be told.
 class TickingClock final : public Clock {
  public:
@@ -56,7 +62,7 @@ class ExecutorTest : public ::testing::Test {
     StepPlan plan;
     plan.epoch = Epoch(1);
     plan.step = Step(1);
-    plan.open = {{SequenceId(1), {.temperature = 0}, 10}};
+    plan.open = {{SequenceId(1), Greedy(), 10}};
     plan.grants = {{SequenceId(1), {2}}};
     plan.spans = {Prefill(1, 0, 10, true)};
     return plan;
@@ -85,7 +91,7 @@ TEST_F(ExecutorTest, RunsCloseOpenGrantsAndSpansInThatOrder) {
   // What closes makes room for what opens, its blocks too.
   StepPlan plan = Second();
   plan.close = {SequenceId(1)};
-  plan.open = {{SequenceId(2), {}, 300}, {SequenceId(3), {.temperature = 0}, 10}};
+  plan.open = {{SequenceId(2), {}, 300}, {SequenceId(3), Greedy(), 10}};
   plan.grants = {{SequenceId(2), {0}}, {SequenceId(3), {2}}};
   plan.spans = {Prefill(3, 0, 10, true), Prefill(2, 0, 256, false)};
   const auto second = executor_->Run(plan);

@@ -2,12 +2,12 @@
 
 #include <filesystem>
 #include <memory>
-#include <utility>
 
 #include "engine/base/status.h"
-#include "engine/model/assemble_parts.h"
-#include "engine/model/mapped_checkpoint.h"
+#include "engine/model/bind_weights.h"
 #include "engine/runtime/embedded_cluster.h"
+#include "engine/weights/checkpoint.h"
+#include "engine/weights/rank_weights.h"
 
 // The one place of these tests that knows how a checkpoint becomes models.
 namespace sparkspan::engine::runtime {
@@ -17,17 +17,18 @@ namespace sparkspan::engine::runtime {
 inline auto LoaderOf(const std::filesystem::path& folder,
                      int ranks,
                      const model::ModelOptions& options) {
-  const auto checkpoint = model::MappedCheckpoint::Open(folder).value();
-  return [=](Rank rank, collective::Communicator* communicator)
-             -> absl::StatusOr<std::unique_ptr<model::Model>> {
-    ASSIGN_OR_RETURN(auto parts,
-                     model::AssembleParts(checkpoint,
-                                          {.rank = rank.value(),
-                                           .ranks = ranks,
-                                           .experts_whole = options.numerics.quantises(),
-                                           .width_unit = model::WidthUnitOf(options.numerics)}));
-    return model::Model::Create(std::move(parts), options, communicator);
-  };
+  const auto checkpoint = weights::Checkpoint::Open(folder).value();
+  return
+      [=](Rank rank,
+          collective::Communicator* communicator) -> absl::StatusOr<std::unique_ptr<model::Model>> {
+        ASSIGN_OR_RETURN(const auto loaded,
+                         weights::LoadRank(*checkpoint,
+                                           {.rank = rank.value(),
+                                            .ranks = ranks,
+                                            .experts_whole = options.numerics.quantises(),
+                                            .width_unit = weights::WidthUnitOf(options.numerics)}));
+        return model::Model::Create(model::BindWeights(*loaded), options, communicator);
+      };
 }
 
 }  // namespace sparkspan::engine::runtime
