@@ -12,8 +12,14 @@
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
 #include "engine/base/thread.h"
+#include "engine/collective/tcp_communicator.h"
 #include "engine/config/cluster_config.h"
+#include "engine/model/memory_plan.h"
+#include "engine/runtime/epoch_communicator.h"
 #include "engine/runtime/executor.h"
+#include "engine/weights/checkpoint.h"
+#include "engine/weights/rank_weights.h"
+#include "kernels/numerics/profile.h"
 
 namespace sparkspan::worker {
 
@@ -53,35 +59,69 @@ struct PeerPath {
 };
 
 // A rank from the start of its process: loads its share once, then lives through epochs, its
-// weights staying where they are. Loading and progress are thread-safe; the calls of an epoch
-// belong to one thread, Abort excepted.
+// weights staying where they are. Identity and progress are thread-safe; the calls of an epoch
+// belong to one thread at a time, come after loading, and Abort may interrupt them.
 class Lifecycle {
  public:
-  // Verifies the declared interfaces, listens for peers, and starts loading on a thread.
+  // Verifies the declared interfaces, reads the checkpoint's headers, listens for peers, and starts
+  // loading on a thread. Errors name what in cluster.yaml or in the checkpoint must change.
   static absl::StatusOr<std::unique_ptr<Lifecycle>> Start(engine::config::ClusterConfig config,
                                                           engine::Rank rank);
-  ~Lifecycle();
+  ~Lifecycle() { loader_.Join(); }
   Lifecycle(const Lifecycle&) = delete;
   Lifecycle& operator=(const Lifecycle&) = delete;
 
-  const RankIdentity& identity() const;
-  LoadProgress progress() const;
+  const RankIdentity& identity() const { return identity_; }
   // Returns when loading has ended either way, or at `deadline`.
   LoadProgress WaitForLoading(engine::Time deadline) const;
 
   // Forms the group of an epoch with the other ranks, which are doing the same.
   absl::StatusOr<std::vector<PeerPath>> BeginEpoch(engine::Epoch epoch,
                                                    const std::string& session_key);
-  absl::StatusOr<engine::runtime::StepResult> Run(const engine::runtime::StepPlan& plan);
-  void EndEpoch();
+  absl::StatusOr<engine::runtime::StepResult> Run(const engine::runtime::StepPlan& plan) {
+    return executor_->Run(plan);
+  }
+  void EndEpoch() { communicator_.Replace(nullptr); }
 
   // Makes a call of the epoch in progress return `why`, and peers notice. Thread-safe.
-  void Abort(absl::Status why);
+  void Abort(absl::Status why) { communicator_.Abort(std::move(why)); }
 
  private:
-  class Implementation;
-  explicit Lifecycle(std::unique_ptr<Implementation> implementation);
-  std::unique_ptr<Implementation> implementation_;
+  Lifecycle(engine::config::ClusterConfig config,
+            engine::Rank rank,
+            std::shared_ptr<const engine::weights::Checkpoint> checkpoint,
+            engine::collective::TcpListener listener);
+
+  // The communicator that the model uses; null for a single rank.
+  engine::collective::Communicator* GroupCommunicator();
+  void EnterPhase(const std::string& name);
+  void RunLoader();
+  absl::Status Load();
+  // What the limits ask for; without a size of the KV cache, what memory leaves to this rank.
+  absl::StatusOr<engine::model::MemoryDemand> FindDemand(
+      const engine::weights::RankShare& share,
+      const engine::model::ModelOptions& model,
+      const engine::weights::LoadOptions& load) const;
+  absl::StatusOr<engine::collective::TcpOptions> GroupOptions(engine::Epoch epoch,
+                                                              const std::string& session_key) const;
+
+  const engine::config::ClusterConfig config_;
+  const engine::config::NodeConfig& node_;
+  const engine::config::RankConfig& rank_config_;
+  const kernels::numerics::NumericsProfile profile_;
+  const std::shared_ptr<const engine::weights::Checkpoint> checkpoint_;
+  const engine::collective::TcpListener listener_;
+  const engine::SteadyClock clock_;
+  RankIdentity identity_;
+  engine::runtime::EpochCommunicator communicator_;
+  std::unique_ptr<engine::runtime::Executor> executor_;  // set before progress says loaded
+
+  const engine::Time started_;
+  mutable std::mutex mutex_;  // of what follows
+  mutable std::condition_variable changed_;
+  LoadProgress progress_;
+  engine::Time phase_began_;
+  engine::Thread loader_;  // last: it uses all of the above
 };
 
 }  // namespace sparkspan::worker

@@ -9,7 +9,7 @@
 #include "engine/base/bounded_queue.h"
 #include "engine/base/ids.h"
 #include "engine/runtime/plan.h"
-#include "proto/sparkspan/v1/worker.pb.h"
+#include "proto/sparkspan/v1/worker.grpc.pb.h"
 #include "worker/lifecycle.h"
 
 namespace sparkspan::worker {

@@ -30,16 +30,22 @@ constexpr std::size_t kLinksMax = 1024;
 constexpr std::size_t kServedNamesMax = 64;
 constexpr std::int64_t kMillisecondsMax = 24 * 3600 * 1000;
 
+constexpr std::string_view kNameRule = "a name of 1 to 64 letters, digits, '-', '_' and '.'";
+
+bool IsName(std::string_view text) {
+  constexpr std::size_t kNameBytesMax = 64;
+  return !text.empty() && text.size() <= kNameBytesMax &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '_' || c == '.';
+         });
+}
+
 std::string Name(YamlReader& reader, std::string_view key) {
   std::string name = reader.Text(key);
-  constexpr std::size_t kNameBytesMax = 64;
-  const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
-  });
   const YamlNode* node = reader.Find(key);
-  if (node != nullptr && (!plain || name.size() > kNameBytesMax)) {
-    reader.Fail(key, *node, "a name of letters, digits, '-', '_' and '.'");
+  if (node != nullptr && !IsName(name)) {
+    reader.Fail(key, *node, kNameRule);
   }
   return name;
 }
@@ -282,6 +288,10 @@ ClusterConfig ReadConfig(YamlFaults& faults, const YamlNode& root) {
   }
   reader.ForEachEntry(
       "profiles", [&](const std::string& name, const YamlNode& limits, const std::string& key) {
+        if (!IsName(name)) {
+          faults.Fail(
+              limits.line, "profiles", absl::StrFormat("found '%s'; expected %s", name, kNameRule));
+        }
         config.profiles.emplace(name, ReadLimits(faults, limits, key, config.limits));
       });
   config.profile = reader.Text("profile", "");

@@ -161,9 +161,13 @@ absl::Status GenerateCheckpoint(const ModelShape& shape,
   const std::string config = ConfigJson(shape);
   RETURN_IF_ERROR(ParseModelShape("the shape to generate", config).status());
   RETURN_IF_ERROR(WriteText(folder / "config.json", config));
-  RETURN_IF_ERROR(WriteText(
-      folder / "generation_config.json",
-      R"({"bos_token_id": 0, "do_sample": true, "eos_token_id": 1, "temperature": 1.0, "top_p": 1.0})"));
+  RETURN_IF_ERROR(WriteText(folder / "generation_config.json",
+                            ordered_json({{"bos_token_id", 0},
+                                          {"eos_token_id", 1},
+                                          {"do_sample", true},
+                                          {"temperature", 1.0},
+                                          {"top_p", 1.0}})
+                                .dump(2)));
   std::vector<std::vector<TensorSpec>> shards = ShardsOf(shape, options.single_file);
   std::vector<std::string> names;
   ordered_json map = ordered_json::object();

@@ -54,6 +54,10 @@ void Answer::AbsorbPieces(std::vector<OutputPiece> pieces, std::vector<AnswerSeg
     if (ended()) {
       return;
     }
+    if (piece.kind == OutputPiece::Kind::kReasoningAsContent) {
+      reasoning_.clear();
+      piece.kind = OutputPiece::Kind::kContent;
+    }
     if (piece.kind != OutputPiece::Kind::kContent) {
       EmitContent(matcher_.Flush(), segments);
       Emit(std::move(piece), segments);
@@ -87,6 +91,7 @@ void Answer::Emit(OutputPiece piece, std::vector<AnswerSegment>* segments) {
       reasoning_ += piece.text;
       break;
     case Kind::kContent:
+    case Kind::kReasoningAsContent:
       content_ += piece.text;
       break;
     case Kind::kCallBegin:

@@ -202,10 +202,6 @@ std::string ChatEncoder::Whole(const Answer& answer) {
   json.Key("choices").BeginArray().BeginObject().Key("index").Integer(0);
   json.Key("message").BeginObject().Key("role").String("assistant").Key("content");
   const bool has_calls = HasCompleteCall(answer);
-  // A model that ended without closing its reasoning has answered inside it: the text is then the
-  // content, which the reader has repeated, and no reasoning is left.
-  const bool reasoning_is_answer =
-      answer.finish_reason() == "stop" && !has_calls && answer.content() == answer.reasoning();
   const bool cut_in_reasoning =
       answer.finish_reason() == "length" && answer.content().empty() && !answer.reasoning().empty();
   if (answer.content().empty() && (has_calls || cut_in_reasoning)) {
@@ -214,7 +210,7 @@ std::string ChatEncoder::Whole(const Answer& answer) {
     json.String(answer.content());
   }
   json.Key("refusal").Null();
-  if (request_.include_reasoning && !answer.reasoning().empty() && !reasoning_is_answer) {
+  if (request_.include_reasoning && !answer.reasoning().empty()) {
     WriteReasoning(answer.reasoning(), model_, &json);
   }
   WriteCalls(answer.calls(), &json);

@@ -16,6 +16,9 @@ namespace sparkspan::head::api {
 // How much the model should think, as a client spells it.
 enum class ReasoningEffort { kMinimal, kLow, kMedium, kHigh, kXhigh, kMax };
 
+// "minimal", "low", ... "max"; empty for any other name.
+std::optional<ReasoningEffort> ReasoningEffortOf(std::string_view name);
+
 struct ThinkingMode {
   bool on = true;
   std::optional<ReasoningEffort> effort;  // Empty: none asked for.

@@ -139,7 +139,7 @@ OrError<JsonValue> ParseRequestBody(std::string_view body) {
   std::string why;
   std::optional<JsonValue> root = ParseJson(body, JsonLimits{}, &why);
   if (!root.has_value()) {
-    return InvalidValue("", why);
+    return InvalidValue("", absl::StrFormat("The body cannot be read: %s.", why));
   }
   if (root->object() == nullptr) {
     return InvalidValue("", "The body must be a JSON object.");

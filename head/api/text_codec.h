@@ -23,6 +23,9 @@ struct OutputPiece {
     kCallBegin,      // `text` is the function's name, `id` the call's id.
     kCallArguments,  // More of the arguments' JSON text.
     kCallEnd,        // The call is complete; only then does it count.
+    // The answer ended inside its reasoning without a call or content: `text` repeats all of the
+    // reasoning, which was the answer. A whole answer has it as content only.
+    kReasoningAsContent,
   };
   Kind kind = Kind::kContent;
   std::string text;

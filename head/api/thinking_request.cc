@@ -55,17 +55,8 @@ Word ReadEffort(FieldReader* fields, const JsonValue* value, const std::string& 
   if (text == "auto" || text == "default") {
     return {};
   }
-  constexpr std::array<std::pair<std::string_view, ReasoningEffort>, 6> kEfforts = {
-      {{"minimal", ReasoningEffort::kMinimal},
-       {"low", ReasoningEffort::kLow},
-       {"medium", ReasoningEffort::kMedium},
-       {"high", ReasoningEffort::kHigh},
-       {"xhigh", ReasoningEffort::kXhigh},
-       {"max", ReasoningEffort::kMax}}};
-  for (const auto& [name, effort] : kEfforts) {
-    if (text == name) {
-      return {.on = true, .effort = effort};
-    }
+  if (const std::optional<ReasoningEffort> effort = ReasoningEffortOf(text)) {
+    return {.on = true, .effort = effort};
   }
   fields->Fail(InvalidValue(
       path,
@@ -128,6 +119,22 @@ Word ReadTopLevelSwitches(FieldReader* fields, const JsonValue& root) {
 }
 
 }  // namespace
+
+std::optional<ReasoningEffort> ReasoningEffortOf(std::string_view name) {
+  constexpr std::array<std::pair<std::string_view, ReasoningEffort>, 6> kEfforts = {
+      {{"minimal", ReasoningEffort::kMinimal},
+       {"low", ReasoningEffort::kLow},
+       {"medium", ReasoningEffort::kMedium},
+       {"high", ReasoningEffort::kHigh},
+       {"xhigh", ReasoningEffort::kXhigh},
+       {"max", ReasoningEffort::kMax}}};
+  for (const auto& [known, effort] : kEfforts) {
+    if (name == known) {
+      return effort;
+    }
+  }
+  return std::nullopt;
+}
 
 ThinkingMode ReadThinking(FieldReader* fields, const ServedModel& model) {
   const JsonValue& root = fields->root();

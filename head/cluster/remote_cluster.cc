@@ -191,7 +191,11 @@ absl::Status RemoteCluster::Reform(engine::Epoch next, engine::Time deadline) {
   {
     const std::lock_guard lock(mutex_);
     shape_.epoch = epoch_;
+    // The smallest rank decides.
     shape_.kv_blocks = workers_[0].loaded->kv_blocks;
+    for (const Worker& worker : workers_) {
+      shape_.kv_blocks = std::min(shape_.kv_blocks, worker.loaded->kv_blocks);
+    }
   }
   LOG(INFO) << "epoch " << next << ": " << Count() << " ranks formed a group";
   ended_ = absl::OkStatus();
@@ -331,7 +335,6 @@ absl::Status RemoteCluster::CheckAgreement() const {
     compare("numerics", first.numerics_hash, own.numerics_hash);
     compare("architecture", first.architecture, own.architecture);
     compare("vector instructions", first.simd_target, own.simd_target);
-    compare("KV blocks", workers_[0].loaded->kv_blocks, workers_[rank].loaded->kv_blocks);
     if (!difference.empty()) {
       return absl::FailedPreconditionError(absl::StrFormat(
           "%s and %s differ in: %s. Ranks of one cluster must agree; checkpoint: compare the "

@@ -1,12 +1,11 @@
 #include "head/status/metrics.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <ctime>
-#include <fstream>
 
+#include "engine/base/process_memory.h"
 #include "head/status/prometheus_text.h"
 
 namespace sparkspan::head::status {
@@ -37,14 +36,11 @@ void WriteProcess(PrometheusText* page) {
   const auto seconds = [](const timeval& time) {
     return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
   };
-  long pages_total = 0;
-  long pages_resident = 0;
-  std::ifstream("/proc/self/statm") >> pages_total >> pages_resident;
   Single(page,
          "process_resident_memory_bytes",
          "gauge",
          "Resident memory size in bytes.",
-         static_cast<double>(pages_resident) * static_cast<double>(sysconf(_SC_PAGESIZE)));
+         static_cast<double>(engine::ResidentBytes()));
   Single(
       page, "process_start_time_seconds", "gauge", "Start time since the Unix epoch.", start_time);
   Single(page,

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "engine/base/status.h"
 #include "engine/model/bind_weights.h"
@@ -18,17 +19,17 @@ inline auto LoaderOf(const std::filesystem::path& folder,
                      int ranks,
                      const model::ModelOptions& options) {
   const auto checkpoint = weights::Checkpoint::Open(folder).value();
-  return
-      [=](Rank rank,
-          collective::Communicator* communicator) -> absl::StatusOr<std::unique_ptr<model::Model>> {
-        ASSIGN_OR_RETURN(const auto loaded,
-                         weights::LoadRank(*checkpoint,
-                                           {.rank = rank.value(),
-                                            .ranks = ranks,
-                                            .experts_whole = options.numerics.quantises(),
-                                            .width_unit = weights::WidthUnitOf(options.numerics)}));
-        return model::Model::Create(model::BindWeights(*loaded), options, communicator);
-      };
+  return [=](Rank rank, collective::Communicator* communicator)
+             -> absl::StatusOr<std::unique_ptr<model::Model>> {
+    ASSIGN_OR_RETURN(
+        const auto loaded,
+        weights::LoadRank(*checkpoint,
+                          {.rank = rank.value(),
+                           .ranks = ranks,
+                           .experts_whole = options.numerics.quantises(),
+                           .width_unit = weights::WidthUnitOf(options.numerics)}));
+    return model::Model::Create(model::BindWeights(*loaded), options, communicator);
+  };
 }
 
 }  // namespace sparkspan::engine::runtime

@@ -46,7 +46,7 @@ TEST(JsonTest, WritesOnlyValidText) {
   json.BeginObject().Key("a").BeginArray().Integer(1).Double(2).Double(-INFINITY).EndArray();
   json.Key("b").String("\xff\xe2\x82x\xed\xa0\x80").Key("c").BeginObject().EndObject().EndObject();
   EXPECT_EQ(json.text(),
-            "{\"a\":[1,2.0,-9999.0],\"b\":\"\uFFFD\uFFFD\uFFFDx\uFFFD\uFFFD\uFFFD\",\"c\":{}}");
+            "{\"a\":[1,2.0,-9999.0],\"b\":\"\uFFFD\uFFFDx\uFFFD\uFFFD\uFFFD\",\"c\":{}}");
 }
 
 }  // namespace

@@ -1,0 +1,144 @@
+#include "deploy/cli/serve_command.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "deploy/cli/serve_options.h"
+#include "deploy/cli/supervisor.h"
+#include "engine/base/status.h"
+#include "engine/config/write_cluster_config.h"
+#include "engine/fabric/pinned_socket.h"
+#include "engine/weights/checkpoint.h"
+
+namespace sparkspan::deploy::cli {
+namespace {
+
+using engine::fabric::DeclaredPin;
+using engine::fabric::Ipv4Address;
+
+constexpr std::int64_t kContextDefault = 32'768;
+constexpr std::int64_t kKvBlockTokens = 256;
+// The head drains for as long; then come the workers.
+constexpr std::chrono::seconds kStopGrace{40};
+
+// A folder that only this user can read, gone when the object is.
+class PrivateFolder {
+ public:
+  static absl::StatusOr<PrivateFolder> Make() {
+    std::string path = (std::filesystem::temp_directory_path() / "sparkspan-XXXXXX").string();
+    if (mkdtemp(path.data()) == nullptr) {
+      return absl::UnavailableError(absl::StrFormat("cannot make a folder like %s", path));
+    }
+    return PrivateFolder(path);
+  }
+  PrivateFolder(PrivateFolder&& other) noexcept : path_(std::exchange(other.path_, "")) {}
+  PrivateFolder& operator=(PrivateFolder&&) = delete;
+  ~PrivateFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) {
+      std::filesystem::remove_all(path_, ignored);
+    }
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  explicit PrivateFolder(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+// Ports that nobody listens on now; all are held until all are known, so that they differ.
+absl::StatusOr<std::vector<std::uint16_t>> FreeLoopbackPorts(std::size_t count) {
+  const DeclaredPin loopback{"lo", Ipv4Address{0x7F000001}};
+  std::vector<engine::UniqueFd> held;
+  std::vector<std::uint16_t> ports;
+  for (std::size_t i = 0; i < count; ++i) {
+    ASSIGN_OR_RETURN(engine::UniqueFd socket,
+                     engine::fabric::ListenPinned(
+                         loopback, 0, engine::fabric::LocalPeers::kSome, /*backlog=*/1));
+    ASSIGN_OR_RETURN(const engine::fabric::Endpoint endpoint,
+                     engine::fabric::LocalEndpoint(socket.get()));
+    ports.push_back(endpoint.port);
+    held.push_back(std::move(socket));
+  }
+  return ports;
+}
+
+// Fills in what the flags leave to the checkpoint and to this moment.
+absl::Status Complete(ServeOptions* options) {
+  engine::config::LocalCluster& cluster = options->cluster;
+  cluster.model.path = std::filesystem::absolute(cluster.model.path).lexically_normal().string();
+  ASSIGN_OR_RETURN(const auto checkpoint, engine::weights::Checkpoint::Open(cluster.model.path));
+  if (cluster.model.served_names.empty()) {
+    std::filesystem::path path = cluster.model.path;
+    cluster.model.served_names = {(path.has_filename() ? path : path.parent_path()).filename()};
+  }
+  engine::config::Limits& limits = cluster.limits;
+  const std::int64_t context_max = checkpoint->generation().context_tokens_max;
+  if (!options->has_context_length) {
+    limits.context_length = std::min(context_max, kContextDefault);
+  } else if (limits.context_length > context_max) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--max-model-len %d: this checkpoint was made for at most %d tokens",
+                        limits.context_length,
+                        context_max));
+  }
+  if (!options->has_kv_tokens) {
+    const std::int64_t blocks = (limits.context_length + kKvBlockTokens - 1) / kKvBlockTokens;
+    limits.kv_tokens = limits.sequences * blocks * kKvBlockTokens;
+  }
+  const auto ranks = static_cast<std::size_t>(options->ranks);
+  ASSIGN_OR_RETURN(const std::vector<std::uint16_t> ports, FreeLoopbackPorts(2 * ranks));
+  const auto middle = ports.begin() + static_cast<std::ptrdiff_t>(ranks);
+  cluster.control_ports.assign(ports.begin(), middle);
+  cluster.data_ports.assign(middle, ports.end());
+  return absl::OkStatus();
+}
+
+absl::Status Serve(ServeOptions options) {
+  RETURN_IF_ERROR(Complete(&options));
+  ASSIGN_OR_RETURN(const engine::config::ClusterConfig config,
+                   engine::config::MakeLocalConfig(options.cluster));
+  ASSIGN_OR_RETURN(const PrivateFolder folder, PrivateFolder::Make());
+  const std::string file = folder.path() + "/cluster.yaml";
+  std::ofstream(file) << engine::config::ToYaml(config);
+
+  const std::filesystem::path programs =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  std::vector<Program> started;
+  for (int rank = 0; rank < options.ranks; ++rank) {
+    started.push_back({absl::StrFormat("worker %d", rank),
+                       programs / "sparkspan-worker",
+                       {"--cluster", file, "--rank", std::to_string(rank)}});
+  }
+  started.push_back({"head", programs / "sparkspan-head", {"--cluster", file}});
+  ASSIGN_OR_RETURN(Supervisor supervisor, Supervisor::Start(started));
+  return supervisor.Run(kStopGrace);
+}
+
+}  // namespace
+
+int RunServeCommand(std::span<const std::string_view> args) {
+  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
+    std::cout << kServeUsage;
+    return 0;
+  }
+  absl::StatusOr<ServeOptions> options = ParseServeOptions(args);
+  if (!options.ok()) {
+    std::cerr << "serve: " << options.status().message() << "\n\n" << kServeUsage;
+    return 2;
+  }
+  const absl::Status status = Serve(*std::move(options));
+  if (!status.ok()) {
+    std::cerr << "serve: " << status.message() << "\n";
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace sparkspan::deploy::cli

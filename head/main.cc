@@ -1,0 +1,219 @@
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
+#include "engine/base/status.h"
+#include "engine/base/stop_signal.h"
+#include "engine/config/node_pins.h"
+#include "engine/config/parse_cluster_config.h"
+#include "engine/weights/checkpoint.h"
+#include "head/api/model_codec.h"
+#include "head/cluster/engine_loop.h"
+#include "head/cluster/remote_cluster.h"
+#include "head/http/server.h"
+#include "head/http/service.h"
+#include "head/served_model.h"
+#include "head/status/metrics.h"
+
+// The program `sparkspan-head`: serves the API of a cluster and plans its steps.
+namespace sparkspan::head {
+namespace {
+
+using engine::config::ClusterConfig;
+using engine::config::NodeConfig;
+
+constexpr std::string_view kUsage =
+    "usage: sparkspan-head --cluster FILE\n\n"
+    "Serves the API of the cluster that FILE (cluster.yaml) describes.\n";
+constexpr std::chrono::milliseconds kPollInterval{100};
+constexpr std::chrono::seconds kDrainTimeout{30};
+
+// Steps of starting and how long each took, for the log and the status page.
+class Phases {
+ public:
+  void Finish(const std::string& name) {
+    const engine::Time now = std::chrono::steady_clock::now();
+    finished_.push_back({name, std::chrono::duration<double>(now - began_).count(), true});
+    began_ = now;
+  }
+  const std::vector<api::StartUpPhase>& finished() const { return finished_; }
+
+ private:
+  engine::Time began_ = std::chrono::steady_clock::now();
+  std::vector<api::StartUpPhase> finished_;
+};
+
+const NodeConfig& HeadNode(const ClusterConfig& config) {
+  return *std::find_if(config.nodes.begin(), config.nodes.end(), [&](const NodeConfig& node) {
+    return node.name == config.head;
+  });
+}
+
+cluster::RemoteClusterOptions ClusterOptions(const ClusterConfig& config) {
+  const std::vector<engine::fabric::Endpoint> endpoints = ControlEndpoints(config);
+  cluster::RemoteClusterOptions options;
+  for (std::size_t rank = 0; rank < endpoints.size(); ++rank) {
+    const engine::Rank id(static_cast<std::int32_t>(rank));
+    options.workers.push_back({id, NodeOf(config, id).name, endpoints[rank]});
+  }
+  options.control = HeadNode(config).control;
+  options.program_version = SPARKSPAN_VERSION;
+  options.config_hash = Hash(config);
+  options.shape.ranks = config.ranks();
+  options.shape.kv_block_tokens = kernels::kKvBlockTokens;
+  options.shape.sequences_max = static_cast<std::int32_t>(config.EffectiveLimits().sequences);
+  options.shape.step_rows_max = config.EffectiveLimits().step_rows;
+  return options;
+}
+
+cluster::EngineLoopOptions LoopOptions(const ClusterConfig& config) {
+  const engine::config::Limits& limits = config.EffectiveLimits();
+  cluster::EngineLoopOptions options;
+  options.scheduler.kv_block_tokens = kernels::kKvBlockTokens;
+  options.scheduler.running_max = static_cast<std::int32_t>(limits.sequences);
+  options.scheduler.waiting_max = static_cast<std::int32_t>(limits.waiting_requests);
+  options.scheduler.step_rows_max = limits.step_rows;
+  options.scheduler.context_tokens_max = limits.context_length;
+  options.step_timeout = std::chrono::milliseconds(config.timeouts.step_ms);
+  options.form_timeout = std::chrono::milliseconds(config.timeouts.start_ms);
+  // docs/engine.md: invariants.epoch.
+  options.first_epoch = engine::Epoch(static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(
+          std::chrono::system_clock::now().time_since_epoch())
+          .count()));
+  options.numerics = std::string(ToString(config.numerics));
+  options.draft_mode = std::string(ToString(config.draft));
+  return options;
+}
+
+engine::text::EncodingProfile EncodingOf(engine::config::EncodingProfile profile) {
+  return profile == engine::config::EncodingProfile::k0731 ? engine::text::EncodingProfile::k0731
+                                                           : engine::text::EncodingProfile::kPreview;
+}
+
+// Until a signal (OK) or the end of the engine (why).
+absl::Status WaitForEnd(const cluster::EngineLoop& loop, engine::StopSignal& stop) {
+  bool was_ready = false;
+  const engine::Time began = std::chrono::steady_clock::now();
+  while (!stop.WaitUntil(std::chrono::steady_clock::now() + kPollInterval)) {
+    RETURN_IF_ERROR(loop.failure());
+    if (!was_ready && loop.Status().state == api::EngineState::kReady) {
+      was_ready = true;
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+      LOG(INFO) << absl::StrFormat("ready %.2f s after the API began to listen", took.count());
+      for (const api::StartUpPhase& phase : loop.Status().phases) {
+        LOG(INFO) << absl::StrFormat("start-up: %-28s %7.2f s", phase.name, phase.seconds);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Drain(const cluster::EngineLoop& loop, http::Service& service, engine::StopSignal& stop) {
+  service.BeginDrain();
+  const engine::Time deadline = std::chrono::steady_clock::now() + kDrainTimeout;
+  while (std::chrono::steady_clock::now() < deadline) {
+    const api::EngineStatus status = loop.Status();
+    if (status.running + status.waiting == 0 ||
+        stop.WaitUntil(std::chrono::steady_clock::now() + kPollInterval)) {
+      break;
+    }
+  }
+  service.AbortRunning();
+}
+
+absl::Status Run(const std::string& file, engine::StopSignal& stop) {
+  Phases phases;
+  ASSIGN_OR_RETURN(const ClusterConfig config, engine::config::ReadClusterConfig(file));
+  const NodeConfig& node = HeadNode(config);
+  RETURN_IF_ERROR(engine::config::VerifyControlPin(node));
+  ASSIGN_OR_RETURN(const std::vector<std::string> keys, ReadApiKeys(config.api.keys_file));
+  phases.Finish("configuration");
+  const std::string& path = node.model_path.empty() ? config.model.path : node.model_path;
+  ASSIGN_OR_RETURN(const auto checkpoint, engine::weights::Checkpoint::Open(path));
+  ASSIGN_OR_RETURN(api::ServedModel model, MakeServedModel(config, *checkpoint));
+  phases.Finish("head: checkpoint headers");
+  ASSIGN_OR_RETURN(const auto codec,
+                   api::ModelCodec::Open(path, EncodingOf(config.model.encoding_profile)));
+  phases.Finish("head: tokenizer");
+
+  ASSIGN_OR_RETURN(const auto cluster, cluster::RemoteCluster::Create(ClusterOptions(config)));
+  cluster::EngineLoopOptions loop_options = LoopOptions(config);
+  loop_options.describe_cluster = [&cluster, head = phases.finished()](api::EngineStatus* status) {
+    status->ranks = cluster->Ranks();
+    status->phases = head;
+    for (api::StartUpPhase& phase : cluster->LoadingPhases()) {
+      phase.name = "slowest rank: " + phase.name;
+      status->phases.push_back(std::move(phase));
+    }
+  };
+  const engine::SteadyClock clock;
+  cluster::EngineLoop loop(std::move(loop_options), *cluster, clock);
+  status::Metrics metrics(model.context_length);
+  http::ServiceOptions service_options;
+  service_options.api_keys = keys;
+  service_options.version = SPARKSPAN_VERSION;
+  http::Service service(model, std::move(service_options), *codec, loop, metrics, clock);
+  http::ServerOptions server_options;
+  server_options.address = config.api.address;
+  server_options.port = config.api.port;
+  ASSIGN_OR_RETURN(
+      const auto server,
+      http::Server::Start(server_options,
+                          [&](const http::HttpRequest& request,
+                              const http::Connection& client,
+                              bool is_overloaded) {
+                            return service.Handle(request, client, is_overloaded);
+                          }));
+  LOG(INFO) << absl::StrFormat(
+      "serving %s at http://%s:%d/v1", model.names[0], config.api.address, server->port());
+  const absl::Status ended = WaitForEnd(loop, stop);
+  if (ended.ok()) {
+    LOG(INFO) << "stopping: running requests may end";
+    Drain(loop, service, stop);
+  }
+  cluster->Stop();
+  loop.Stop();
+  server->Stop();
+  return ended;
+}
+
+int Main(std::span<const std::string_view> args) {
+  if (args.size() == 1 && args[0] == "--help") {
+    std::cerr << kUsage;
+    return 0;
+  }
+  if (args.size() == 1 && args[0] == "--version") {
+    std::cerr << "sparkspan-head " << SPARKSPAN_VERSION << "\n";
+    return 0;
+  }
+  if (args.size() != 2 || args[0] != "--cluster") {
+    std::cerr << kUsage;
+    return 2;
+  }
+  engine::SetLogIdentity("sparkspan-head", "");
+  engine::StopSignal stop;
+  const absl::Status status = Run(std::string(args[1]), stop);
+  if (!status.ok()) {
+    LOG(ERROR) << status.message();
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace sparkspan::head
+
+int main(int argc, char** argv) {
+  const std::vector<std::string_view> args(argv + (argc > 0 ? 1 : 0), argv + argc);
+  return sparkspan::head::Main(args);
+}

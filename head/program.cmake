@@ -1,0 +1,11 @@
+sparkspan_library(
+  head_program
+  SRCS served_model.cc
+  DEPS sparkspan::head_api sparkspan::engine_config sparkspan::engine_weights absl::statusor
+  PRIVATE_DEPS absl::str_format)
+
+sparkspan_executable(
+  sparkspan-head
+  SRCS main.cc
+  DEPS sparkspan::head_program sparkspan::head_cluster sparkspan::head_http
+       sparkspan::head_status sparkspan::engine_config absl::str_format)

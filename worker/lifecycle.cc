@@ -1,0 +1,285 @@
+#include "worker/lifecycle.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/hash.h"
+#include "engine/base/log.h"
+#include "engine/base/process_memory.h"
+#include "engine/base/status.h"
+#include "engine/collective/tcp_communicator.h"
+#include "engine/config/node_pins.h"
+#include "engine/model/bind_weights.h"
+#include "engine/model/memory_plan.h"
+#include "engine/runtime/epoch_communicator.h"
+#include "engine/weights/checkpoint.h"
+#include "engine/weights/host_memory.h"
+#include "engine/weights/rank_weights.h"
+#include "kernels/cpu/arithmetic.h"
+
+namespace sparkspan::worker {
+namespace {
+
+using engine::Rank;
+using engine::collective::TcpCommunicator;
+using engine::collective::TcpListener;
+using engine::config::ClusterConfig;
+using engine::config::NodeConfig;
+using engine::config::RankConfig;
+using engine::model::MemoryDemand;
+using engine::model::MemoryPlan;
+
+constexpr std::int32_t kReaderThreads = 2;
+
+double SecondsSince(engine::Time begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+const RankConfig& ConfigOf(const NodeConfig& node, Rank rank) {
+  return *std::find_if(
+      node.ranks.begin(), node.ranks.end(), [&](const auto& one) { return one.rank == rank; });
+}
+
+// What this build cannot do is refused by name before anything is opened.
+absl::Status CheckSupported(const NodeConfig& node, const RankConfig& rank) {
+  if (rank.device.kind != engine::config::DeviceKind::kCpu) {
+    return absl::UnimplementedError(absl::StrFormat(
+        "rank %d: device cuda: this release executes on cpu only; write device: cpu",
+        rank.rank.value()));
+  }
+  if (node.data == engine::config::DataTransport::kRails) {
+    return absl::UnimplementedError(absl::StrFormat(
+        "node %s: data names RDMA rails: this release exchanges over TCP; write data: tcp",
+        node.name));
+  }
+  return absl::OkStatus();
+}
+
+std::string MachineArchitecture() {
+  utsname names{};
+  uname(&names);
+  return names.machine;
+}
+
+// Over what every rank must have alike: the tensors' names, types, shapes and places.
+std::uint64_t CheckpointHash(const engine::weights::Checkpoint& checkpoint) {
+  std::map<std::string, std::uint64_t> tensors;
+  for (const auto& [name, location] : checkpoint.index().tensors) {
+    std::uint64_t hash = engine::Hash64(engine::weights::TypeText(location.dtype, location.shape));
+    hash = engine::CombineHash(hash, location.offset);
+    tensors.emplace(name, hash);
+  }
+  std::uint64_t hash = 0;
+  for (const auto& [name, own] : tensors) {
+    hash = engine::CombineHash(engine::Hash64(name, hash), own);
+  }
+  return hash;
+}
+
+kernels::numerics::NumericsProfile ProfileOf(const ClusterConfig& config) {
+  return config.numerics == engine::config::Numerics::kQuantised ? kernels::numerics::kQuantised
+                                                                 : kernels::numerics::kUnquantised;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Lifecycle>> Lifecycle::Start(ClusterConfig config, Rank rank) {
+  if (rank.value() < 0 || rank.value() >= config.ranks()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "--rank %d: cluster.yaml has ranks 0 to %d", rank.value(), config.ranks() - 1));
+  }
+  const NodeConfig& node = NodeOf(config, rank);
+  const RankConfig& own = ConfigOf(node, rank);
+  RETURN_IF_ERROR(CheckSupported(node, own));
+  RETURN_IF_ERROR(engine::config::VerifyPins(node));
+  const std::string& path = node.model_path.empty() ? config.model.path : node.model_path;
+  ASSIGN_OR_RETURN(auto checkpoint, engine::weights::Checkpoint::Open(path));
+  const auto local_peers = node.ranks.size() > 1 || node.bootstrap.address.IsLoopback()
+                               ? engine::fabric::LocalPeers::kSome
+                               : engine::fabric::LocalPeers::kNone;
+  ASSIGN_OR_RETURN(TcpListener listener,
+                   TcpListener::Open(node.bootstrap, own.data_port, local_peers));
+  return std::unique_ptr<Lifecycle>(
+      new Lifecycle(std::move(config), rank, std::move(checkpoint), std::move(listener)));
+}
+
+Lifecycle::Lifecycle(ClusterConfig config,
+                     Rank rank,
+                     std::shared_ptr<const engine::weights::Checkpoint> checkpoint,
+                     TcpListener listener)
+    : config_(std::move(config)),
+      node_(NodeOf(config_, rank)),
+      rank_config_(ConfigOf(node_, rank)),
+      profile_(ProfileOf(config_)),
+      checkpoint_(std::move(checkpoint)),
+      listener_(std::move(listener)),
+      communicator_(rank, config_.ranks()),
+      started_(std::chrono::steady_clock::now()) {
+  identity_.rank = rank;
+  identity_.config_hash = Hash(config_);
+  identity_.checkpoint_hash = CheckpointHash(*checkpoint_);
+  identity_.numerics_hash = profile_.Hash();
+  identity_.architecture = MachineArchitecture();
+  identity_.simd_target = kernels::cpu::VectorTargetName();
+  identity_.device = absl::StrFormat(
+      "cpu, %d threads, %s", rank_config_.device.cpu_threads, identity_.simd_target);
+  progress_.phases.push_back({"checkpoint headers", checkpoint_->open_seconds()});
+  loader_ = engine::Thread("loader", [this] { RunLoader(); });
+}
+
+engine::collective::Communicator* Lifecycle::GroupCommunicator() {
+  return config_.ranks() == 1 ? nullptr : &communicator_;
+}
+
+LoadProgress Lifecycle::WaitForLoading(engine::Time deadline) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, deadline, [&] { return progress_.loaded || !progress_.failure.ok(); });
+  LoadProgress progress = progress_;
+  progress.seconds = SecondsSince(started_);
+  return progress;
+}
+
+absl::StatusOr<std::vector<PeerPath>> Lifecycle::BeginEpoch(engine::Epoch epoch,
+                                                            const std::string& session_key) {
+  std::vector<PeerPath> paths;
+  if (config_.ranks() > 1) {
+    ASSIGN_OR_RETURN(engine::collective::TcpOptions options, GroupOptions(epoch, session_key));
+    auto group = std::make_unique<TcpCommunicator>(std::move(options));
+    TcpCommunicator& connecting = *group;
+    // Installed first, so that Abort reaches the connecting group.
+    communicator_.Replace(std::move(group));
+    RETURN_IF_ERROR(connecting.Connect(listener_));
+    for (const engine::collective::PeerTraffic& peer : connecting.Traffic()) {
+      paths.push_back({peer.rank, engine::fabric::ToString(peer.path.local), peer.path.interface});
+    }
+  }
+  executor_->Reset(epoch);
+  return paths;
+}
+
+// The phase before is done.
+void Lifecycle::EnterPhase(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (!progress_.phase.empty()) {
+    progress_.phases.push_back({progress_.phase, SecondsSince(phase_began_)});
+  }
+  progress_.phase = name;
+  phase_began_ = std::chrono::steady_clock::now();
+}
+
+void Lifecycle::RunLoader() {
+  const absl::Status status = Load();
+  if (!status.ok()) {
+    LOG(ERROR) << "loading failed: " << status.message();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    progress_.failure = status;
+    progress_.loaded = status.ok();
+  }
+  changed_.notify_all();
+}
+
+absl::Status Lifecycle::Load() {
+  EnterPhase("memory plan");
+  const engine::config::Limits& limits = config_.EffectiveLimits();
+  const engine::weights::RankShare share{identity_.rank.value(),
+                                         config_.ranks(),
+                                         config_.experts == engine::config::Experts::kWhole,
+                                         engine::weights::WidthUnitOf(profile_)};
+  engine::weights::LoadOptions load;
+  load.reader_threads = kReaderThreads;
+  engine::model::ModelOptions model;
+  model.numerics = profile_;
+  model.threads = rank_config_.device.cpu_threads;
+  ASSIGN_OR_RETURN(const MemoryDemand demand, FindDemand(share, model, load));
+  ASSIGN_OR_RETURN(const MemoryPlan plan,
+                   engine::model::PlanMemory(checkpoint_->shape(), share, model, load, demand));
+  LOG(INFO) << "memory of this rank:\n" << plan.Text();
+  ASSIGN_OR_RETURN(const engine::weights::AvailableMemory available,
+                   engine::weights::ReadAvailableMemory());
+  RETURN_IF_ERROR(engine::model::CheckMemory(plan, demand, available, limits.memory_reserve_bytes));
+
+  EnterPhase("weights");
+  ASSIGN_OR_RETURN(const auto weights, engine::weights::LoadRank(*checkpoint_, share, load));
+  LOG(INFO) << weights->report().Text();
+  EnterPhase("model and KV pool");
+  ASSIGN_OR_RETURN(std::unique_ptr<engine::model::Model> bound,
+                   engine::model::Model::Create(
+                       engine::model::BindWeights(*weights), model, GroupCommunicator()));
+  engine::runtime::ExecutorOptions executor;
+  executor.kv_blocks = static_cast<std::int32_t>(demand.kv_blocks);
+  executor.sequences_max = static_cast<std::int32_t>(demand.sequences);
+  executor.step_rows_max = demand.step_rows;
+  ASSIGN_OR_RETURN(
+      executor_,
+      engine::runtime::Executor::Create(std::move(bound), GroupCommunicator(), executor, &clock_));
+  EnterPhase("");
+  const std::lock_guard lock(mutex_);
+  progress_.weights_bytes = plan.loaded();
+  progress_.kv_bytes = plan.kv_pool;
+  progress_.kv_blocks = executor.kv_blocks;
+  progress_.resident_bytes = engine::ResidentBytes();
+  LOG(INFO) << absl::StrFormat(
+      "loaded in %.2f s, %d MiB resident", SecondsSince(started_), progress_.resident_bytes >> 20);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<MemoryDemand> Lifecycle::FindDemand(const engine::weights::RankShare& share,
+                                                   const engine::model::ModelOptions& model,
+                                                   const engine::weights::LoadOptions& load) const {
+  const engine::config::Limits& limits = config_.EffectiveLimits();
+  MemoryDemand demand;
+  demand.sequences = limits.sequences;
+  demand.step_rows = limits.step_rows;
+  demand.kv_blocks = 1;
+  if (limits.kv_tokens.has_value()) {
+    demand.kv_blocks = engine::cache::KvPool::BlocksFor(*limits.kv_tokens);
+    return demand;
+  }
+  ASSIGN_OR_RETURN(const MemoryPlan least,
+                   engine::model::PlanMemory(checkpoint_->shape(), share, model, load, demand));
+  std::int64_t room = 0;
+  if (limits.kv_memory_bytes.has_value()) {
+    room = *limits.kv_memory_bytes;
+  } else {
+    ASSIGN_OR_RETURN(const engine::weights::AvailableMemory available,
+                     engine::weights::ReadAvailableMemory());
+    // Ranks of one node start together and share what is there.
+    room = (available.bytes - limits.memory_reserve_bytes) /
+               static_cast<std::int64_t>(node_.ranks.size()) -
+           (least.peak() - least.kv_pool);
+  }
+  // More than all sequences at full length would never be used.
+  const std::int64_t useful =
+      limits.sequences * engine::cache::KvPool::BlocksFor(limits.context_length);
+  const std::int64_t blocks = least.kv_pool == 0 ? useful : room / least.kv_pool;
+  demand.kv_blocks = std::clamp<std::int64_t>(blocks, 1, useful);
+  return demand;
+}
+
+absl::StatusOr<engine::collective::TcpOptions> Lifecycle::GroupOptions(
+    engine::Epoch epoch, const std::string& session_key) const {
+  engine::collective::TcpOptions options;
+  options.rank = identity_.rank;
+  options.endpoints = DataEndpoints(config_);
+  options.interface = node_.bootstrap.interface;
+  options.epoch = epoch;
+  options.config_hash = identity_.config_hash;
+  options.exchange_timeout = std::chrono::milliseconds(config_.timeouts.step_ms);
+  if (session_key.size() != options.key.size()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "a session key of %d bytes, expected %d", session_key.size(), options.key.size()));
+  }
+  std::memcpy(options.key.data(), session_key.data(), session_key.size());
+  return options;
+}
+
+}  // namespace sparkspan::worker

@@ -1,0 +1,107 @@
+#include <charconv>
+#include <chrono>
+#include <iostream>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/base/log.h"
+#include "engine/base/status.h"
+#include "engine/base/stop_signal.h"
+#include "engine/config/parse_cluster_config.h"
+#include "engine/fabric/address.h"
+#include "worker/lifecycle.h"
+#include "worker/service.h"
+
+// The program `sparkspan-worker`: one rank of a cluster.
+namespace sparkspan::worker {
+namespace {
+
+constexpr std::string_view kUsage =
+    "usage: sparkspan-worker --cluster FILE --rank R\n\n"
+    "Loads rank R of the cluster that FILE (cluster.yaml) describes and waits for its head.\n";
+constexpr std::chrono::milliseconds kPollInterval{100};
+
+struct Options {
+  std::string cluster;
+  int rank = -1;
+};
+
+bool ParseOptions(std::span<const std::string_view> args, Options* options) {
+  for (std::size_t i = 0; i + 1 < args.size(); i += 2) {
+    const std::string_view value = args[i + 1];
+    if (args[i] == "--cluster") {
+      options->cluster = value;
+    } else if (args[i] == "--rank") {
+      const auto [end, error] =
+          std::from_chars(value.data(), value.data() + value.size(), options->rank);
+      if (error != std::errc() || end != value.data() + value.size()) {
+        return false;
+      }
+    } else {
+      return false;
+    }
+  }
+  return args.size() % 2 == 0 && !options->cluster.empty() && options->rank >= 0;
+}
+
+absl::Status Run(const Options& options, engine::StopSignal& stop) {
+  ASSIGN_OR_RETURN(engine::config::ClusterConfig config,
+                   engine::config::ReadClusterConfig(options.cluster));
+  const engine::Rank rank(options.rank);
+  ASSIGN_OR_RETURN(const auto lifecycle, Lifecycle::Start(config, rank));
+  const engine::fabric::Endpoint control =
+      ControlEndpoints(config)[static_cast<std::size_t>(options.rank)];
+  ServiceOptions service_options;
+  service_options.address = engine::fabric::ToString(control.address);
+  service_options.port = control.port;
+  service_options.program_version = SPARKSPAN_VERSION;
+  for (const engine::config::NodeConfig& node : config.nodes) {
+    if (node.name == config.head) {
+      service_options.head_address = engine::fabric::ToString(node.control.address);
+    }
+  }
+  ASSIGN_OR_RETURN(const auto service, Service::Start(service_options, *lifecycle));
+  LOG(INFO) << "waiting for the head at " << engine::fabric::ToString(control);
+  while (!stop.WaitUntil(std::chrono::steady_clock::now() + kPollInterval)) {
+    if (service->WaitForExit(engine::Time::min())) {
+      LOG(INFO) << "the head asked this worker to end";
+      break;
+    }
+  }
+  return absl::OkStatus();
+}
+
+int Main(std::span<const std::string_view> args) {
+  Options options;
+  if (args.size() == 1 && args[0] == "--help") {
+    std::cerr << kUsage;
+    return 0;
+  }
+  if (args.size() == 1 && args[0] == "--version") {
+    std::cerr << "sparkspan-worker " << SPARKSPAN_VERSION << "\n";
+    return 0;
+  }
+  if (!ParseOptions(args, &options)) {
+    std::cerr << kUsage;
+    return 2;
+  }
+  engine::SetLogIdentity("sparkspan-worker", std::to_string(options.rank));
+  engine::StopSignal stop;
+  const absl::Status status = Run(options, stop);
+  if (!status.ok()) {
+    LOG(ERROR) << status.message();
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace sparkspan::worker
+
+int main(int argc, char** argv) {
+  const std::vector<std::string_view> args(argv + (argc > 0 ? 1 : 0), argv + argc);
+  return sparkspan::worker::Main(args);
+}
