@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <utility>
+#include <vector>
 
 #include "tests/unit/engine/runtime/loaded_model.h"
 
@@ -12,6 +14,12 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+SamplingParams Greedy() {
+  SamplingParams sampling;
+  sampling.temperature = 0;
+  return sampling;
+}
 
 // Advances with every look, so that times can be told.
 class TickingClock final : public Clock {
@@ -56,7 +64,7 @@ class ExecutorTest : public ::testing::Test {
     StepPlan plan;
     plan.epoch = Epoch(1);
     plan.step = Step(1);
-    plan.open = {{SequenceId(1), {.temperature = 0}, 10}};
+    plan.open = {{SequenceId(1), Greedy(), 10}};
     plan.grants = {{SequenceId(1), {2}}};
     plan.spans = {Prefill(1, 0, 10, true)};
     return plan;
@@ -68,6 +76,22 @@ class ExecutorTest : public ::testing::Test {
     plan.epoch = Epoch(1);
     plan.step = Step(2);
     return plan;
+  }
+
+  // Each pair: what the refusal must say, and what to do to the second plan.
+  using Case = std::pair<const char*, std::function<void(StepPlan*)>>;
+  void ExpectRefused(const std::vector<Case>& cases) {
+    for (const auto& [message, spoil] : cases) {
+      executor_->Reset(Epoch(1));
+      ASSERT_TRUE(executor_->Run(First()).ok());
+      StepPlan plan = Second();
+      spoil(&plan);
+      EXPECT_THAT(std::string(executor_->Run(plan).status().message()), HasSubstr(message));
+      // The epoch is over, for sound plans too.
+      const auto after = executor_->Run(Second());
+      EXPECT_EQ(after.status().code(), absl::StatusCode::kFailedPrecondition);
+      EXPECT_THAT(std::string(after.status().message()), HasSubstr("epoch 1 ended on this rank"));
+    }
   }
 
   TickingClock clock_;
@@ -85,7 +109,7 @@ TEST_F(ExecutorTest, RunsCloseOpenGrantsAndSpansInThatOrder) {
   // What closes makes room for what opens, its blocks too.
   StepPlan plan = Second();
   plan.close = {SequenceId(1)};
-  plan.open = {{SequenceId(2), {}, 300}, {SequenceId(3), {.temperature = 0}, 10}};
+  plan.open = {{SequenceId(2), {}, 300}, {SequenceId(3), Greedy(), 10}};
   plan.grants = {{SequenceId(2), {0}}, {SequenceId(3), {2}}};
   plan.spans = {Prefill(3, 0, 10, true), Prefill(2, 0, 256, false)};
   const auto second = executor_->Run(plan);
@@ -129,8 +153,8 @@ TEST_F(ExecutorTest, DigestsCoverWhatIsSaid) {
   EXPECT_NE(digest(6, 1), digest(7, 2));
 }
 
-TEST_F(ExecutorTest, RefusesPlansThatContradictItsState) {
-  const std::pair<const char*, std::function<void(StepPlan*)>> cases[] = {
+TEST_F(ExecutorTest, RefusesSequencesAndBlocksThatContradictItsState) {
+  ExpectRefused({
       {"epoch 2 step 2, expected epoch 1 step 2", [](StepPlan* p) { p->epoch = Epoch(2); }},
       {"epoch 1 step 3, expected epoch 1 step 2", [](StepPlan* p) { p->step = Step(3); }},
       {"epoch 1 step 1, expected epoch 1 step 2", [](StepPlan* p) { p->step = Step(1); }},
@@ -161,6 +185,11 @@ TEST_F(ExecutorTest, RefusesPlansThatContradictItsState) {
        [](StepPlan* p) {
          p->grants = {{SequenceId(1), {2}}};
        }},
+  });
+}
+
+TEST_F(ExecutorTest, RefusesSpansThatContradictItsState) {
+  ExpectRefused({
       {"sequence 7 is not open and cannot be run",
        [](StepPlan* p) { p->spans = {Prefill(7, 0, 1, false)}; }},
       {"sequence 1 has 10 rows, the span begins at position 11",
@@ -196,20 +225,7 @@ TEST_F(ExecutorTest, RefusesPlansThatContradictItsState) {
          p->spans = {Prefill(1, 10, 1, false)};
          p->spans[0].tokens = std::vector<Token>{5000};
        }},
-  };
-  std::uint64_t epoch = 1;
-  for (const auto& [message, spoil] : cases) {
-    executor_->Reset(Epoch(epoch));
-    ASSERT_TRUE(executor_->Run(First()).ok());
-    StepPlan plan = Second();
-    spoil(&plan);
-    const auto result = executor_->Run(plan);
-    EXPECT_THAT(std::string(result.status().message()), HasSubstr(message));
-    // The epoch is over, for sound plans too.
-    const auto after = executor_->Run(Second());
-    EXPECT_EQ(after.status().code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_THAT(std::string(after.status().message()), HasSubstr("epoch 1 ended on this rank"));
-  }
+  });
 }
 
 TEST_F(ExecutorTest, NeedsAnEpochAndSoundOptions) {
