@@ -17,10 +17,9 @@ def main() -> int:
     skipped = sorted(set(re.findall(r"^\[  SKIPPED \] (\S+) \(", log, re.MULTILINE)))
     reasons = dict(re.findall(r"^\[ RUN      \] (\S+)\n.*?: Skipped\n(.*)$", log, re.MULTILINE))
     # unittest: "test_name (module.Class.test_name) ... ok", or "... skipped 'why'".
-    passed += len(re.findall(r"^.*\.\.\. ok$|^ok$", log, re.MULTILINE))
+    passed += len(re.findall(r"\.\.\. ok$|^ok$", log, re.MULTILINE))
     failed |= set(re.findall(r"^(?:FAIL|ERROR): (\S+ \(\S+\))", log, re.MULTILINE))
-    reasons |= dict(re.findall(r"^(?:test_\S+ \()?(\S+?)\)?(?: \(\S+\))? \.\.\. skipped '(.*)'$",
-                               log, re.MULTILINE))
+    reasons |= dict(re.findall(r"^(test_\S+) \(\S+\) \.\.\. skipped '(.*)'$", log, re.MULTILINE))
     skipped += [name for name in reasons if name not in skipped]
     programs = len(re.findall(r"^Test Passed\.$", log, re.MULTILINE))
     for name in skipped:

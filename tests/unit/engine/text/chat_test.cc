@@ -80,7 +80,7 @@ TEST(ChatTest, RefusesWhatTheEncodingHasNoFormFor) {
 TEST(ChatTest, CallsSurviveRenderingAndReading) {
   const std::vector<std::string> arguments = {
       "{}",
-      R"({"a": "x\n\"y\" \\ <b> 2>&1", "n": 5, "é k": [1, {"z": null}], "big": 123456789012345678901})",
+      R"({"a": "x\n\"y\" \\ <b> 2>&1", "é k": [1, {"z": null}], "big": 123456789012345678901})",
       R"({"s": "", "t": "<", "u": "</｜DSML｜paramete", "v": "\u0001\t", "w": " padded "})"};
   ChatMessage call = Message(Role::kAssistant, "text\n");
   for (const std::string& text : arguments) {

@@ -4,6 +4,7 @@
 
 #include "engine/text/json.h"
 #include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
 #include "tests/unit/engine/text/text_fixtures.h"
 
 namespace sparkspan::engine::text {
@@ -11,6 +12,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Kind = AnswerPiece::Kind;
+
+nlohmann::ordered_json GoldenCases(const std::string& file) {
+  return nlohmann::ordered_json::parse(GoldenText(file)).at("cases");
+}
 
 struct Call {
   std::string name;
@@ -190,7 +195,7 @@ struct Rule {
   bool none_offered = false;
 };
 
-std::vector<Rule> Rules() {
+std::vector<Rule> RulesOfPartsAndSchemas() {
   const std::string schema =
       R"({"name":"f","parameters":{"properties":{"a":{"type":"string"},"b":{"type":"integer"}}}})";
   const std::string good = Block(Invoke("f", Parameter("a", "true", "x")));
@@ -234,6 +239,13 @@ std::vector<Rule> Rules() {
        false,
        false,
        {schema}},
+  };
+}
+
+std::vector<Rule> RulesOfBrokenMarkup() {
+  const std::string good = Block(Invoke("f", Parameter("a", "true", "x")));
+  const Call called{"f", R"({"a": "x"})"};
+  return {
       {"a call that ends with the answer",
        "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n" + Parameter("a", "true", "x") +
            "\n</｜DSML｜inv",
@@ -283,7 +295,10 @@ std::vector<Rule> Rules() {
 
 TEST(OutputParserTest, FollowsTheRulesForMalformedOutput) {
   std::mt19937 random(11);
-  for (const Rule& rule : Rules()) {
+  std::vector<Rule> rules = RulesOfPartsAndSchemas();
+  const std::vector<Rule> broken = RulesOfBrokenMarkup();
+  rules.insert(rules.end(), broken.begin(), broken.end());
+  for (const Rule& rule : rules) {
     const std::vector<Token> tokens = Tokens(rule.output);
     for (const double share : {0.0, 0.5, 0.5, 1.0}) {
       const OfferedTools tools = rule.none_offered || !rule.functions.empty()

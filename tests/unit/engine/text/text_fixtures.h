@@ -1,12 +1,12 @@
 #pragma once
 
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 
 #include "engine/base/log.h"
 #include "engine/text/tokenizer.h"
-#include "nlohmann/json.hpp"
 #include "tests/golden_path.h"
 
 // The published tokenizer, the demo model's, and golden case files.
@@ -28,11 +28,12 @@ inline const Tokenizer& DemoTokenizer() {
   return *tokenizer;
 }
 
-inline nlohmann::ordered_json GoldenCases(const std::string& file) {
+// The text of a golden file.
+inline std::string GoldenText(const std::string& file) {
   const auto path = tests::GoldenPath(file);
   CHECK(path.has_value()) << file;
   std::ifstream stream(*path);
-  return nlohmann::ordered_json::parse(stream).at("cases");
+  return {std::istreambuf_iterator<char>(stream), {}};
 }
 
 }  // namespace sparkspan::engine::text

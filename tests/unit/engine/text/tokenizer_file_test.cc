@@ -4,6 +4,7 @@
 #include "engine/text/split_pattern.h"
 #include "engine/text/tokenizer.h"
 #include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
 #include "tests/unit/engine/text/text_fixtures.h"
 
 namespace sparkspan::engine::text {

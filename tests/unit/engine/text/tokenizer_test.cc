@@ -4,12 +4,17 @@
 
 #include "engine/text/utf8.h"
 #include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
 #include "tests/unit/engine/text/text_fixtures.h"
 
 namespace sparkspan::engine::text {
 namespace {
 
 using ::testing::HasSubstr;
+
+nlohmann::ordered_json GoldenCases(const std::string& file) {
+  return nlohmann::ordered_json::parse(GoldenText(file)).at("cases");
+}
 
 std::vector<Token> Encoded(const Tokenizer& tokenizer,
                            std::string_view text,

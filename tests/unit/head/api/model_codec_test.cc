@@ -88,15 +88,19 @@ TEST(ModelCodecTest, MapsEffortsToThoseTheProfileKnows) {
             EncodedEffort::kNone);
 }
 
+std::vector<engine::Token> Tokens(const ModelCodec& codec, std::string_view text) {
+  return codec.Encode(text).value();
+}
+
 // Runs an answer's text through a reader and the bookkeeping of answers.
 std::unique_ptr<Answer> Answered(const ModelCodec& codec,
                                  const ChatRequest& request,
                                  std::string_view output,
                                  FinishReason reason = FinishReason::kStop) {
-  const auto prompt = codec.Encode(*codec.RenderChat(request));
-  auto answer = std::make_unique<Answer>(codec.NewChatReader(*prompt, request), AnswerOptions{});
+  const std::vector<engine::Token> prompt = Tokens(codec, codec.RenderChat(request).value());
+  auto answer = std::make_unique<Answer>(codec.NewChatReader(prompt, request), AnswerOptions{});
   GenerationEvent event;
-  for (const engine::Token token : *codec.Encode(output)) {
+  for (const engine::Token token : Tokens(codec, output)) {
     event.tokens.push_back({.token = token, .logprob = std::nullopt, .top = {}});
   }
   event.finish = GenerationFinish{.reason = reason, .token = {}, .error = {}};
@@ -172,8 +176,9 @@ TEST(ModelCodecTest, ReadsPlainTextWithoutRules) {
           text += piece.text;
         }
       };
-      for (const engine::Token token : *Codec(folder).Encode(
-               "é</think><｜▁pad▁｜>\n\n<｜DSML｜tool_calls><｜end▁of▁sentence｜>")) {
+      for (const engine::Token token :
+           Tokens(Codec(folder),
+                  "é</think><｜▁pad▁｜>\n\n<｜DSML｜tool_calls><｜end▁of▁sentence｜>")) {
         add(reader->Push(token));
       }
       add(reader->Finish(/*cut=*/false));
