@@ -21,9 +21,8 @@ namespace sparkspan::kernels {
 // The rows that these launches take at most: what one pass over a weight serves.
 constexpr int kFusedRowsMax = 96;
 
-// ProjectLatents and Compress of kernels/ops.h. A product that the layer lacks has n = 0. The
-// sequences' rings must hold a chunk and all that its entries pool: slots >= rows of the chunk + 2
-// ratio.
+// ProjectLatents and Compress of kernels/ops.h, and the rows kept in their rings. A product that
+// the layer lacks has n = 0.
 struct LatentsArguments {
   LinearArguments query;             // e4m3 by e4m3, to bf16
   LinearArguments entry;             // e4m3 by e4m3, to bf16
