@@ -202,6 +202,8 @@ SIMT_DEVICE void load_queries(AttendShared& shared,
 // Limits: 128 registers.
 SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
   auto& shared = simt::shared<AttendShared>();
+  simt::dependency_trigger();
+  simt::dependency_wait();
   const int row = simt::block_index();
   const int split = simt::block_index_y();
   const int first_head = simt::block_index_z() * kHeadsPerBlock;
@@ -256,6 +258,8 @@ SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
 // One block a head of a row: joins the splits in order, adds the sink, rotates back.
 // Limits: 40 registers.
 SIMT_KERNEL(kLatentThreads) join_splits(AttentionArguments arguments, int splits) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
   const int row = simt::block_index() / arguments.heads;
   const int head = simt::block_index() % arguments.heads;
   const int count = arguments.window_count[row] + arguments.compressed_count[row];
@@ -292,13 +296,15 @@ inline int run_attention(const AttentionArguments& arguments, void* stream) {
   const int splits = SplitsOf(arguments);
   const GridShape grid{
       .blocks = {arguments.rows, splits, (arguments.heads + kHeadsPerBlock - 1) / kHeadsPerBlock},
-      .threads = kAttendThreads};
+      .threads = kAttendThreads,
+      .dependent = true};
   const int error = simt::launch<AttendShared>(grid, stream, attend, arguments, splits);
   if (error != 0) {
     return error;
   }
   const GridShape join{.blocks = {arguments.rows * arguments.heads, 1, 1},
-                       .threads = kLatentThreads};
+                       .threads = kLatentThreads,
+                       .dependent = true};
   return simt::launch<simt::NoShared>(join, stream, join_splits, arguments, splits);
 }
 

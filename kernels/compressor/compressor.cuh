@@ -10,7 +10,7 @@ namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
 constexpr int kRingThreads = 256;
-constexpr int kKeyWarps = 4;
+constexpr int kKeyWarps = 4;  // keys of a block, a warp each
 
 // One token's value and gate of one channel.
 struct Candidate {
@@ -74,29 +74,22 @@ class Candidates {
   const float* ring_;
 };
 
-// One block an attention entry, two channels a lane.
-// Limits: 40 registers.
-SIMT_KERNEL(kLatentThreads) compress_entries(CompressArguments arguments) {
-  auto& shared = simt::shared<LatentShared>();
-  const int entry = simt::block_index();
+// The block makes one attention entry, two channels a lane.
+SIMT_DEVICE void make_entry(const CompressArguments& arguments,
+                            int entry,
+                            simt::SharedArray<float, kLatentWarps>& partial) {
   const Candidates candidates(arguments.rows, arguments.boundary_rows[entry]);
   const int c = latent_dimension();
   const Pair pooled = round_pair({candidates.pool(c, kHeadDim), candidates.pool(c + 1, kHeadDim)});
-  const Pair normalized =
-      normalize_latent(pooled, arguments.gain, arguments.epsilon, shared.partial);
+  const Pair normalized = normalize_latent(pooled, arguments.gain, arguments.epsilon, partial);
   store_entry(normalized,
               arguments.rope + static_cast<std::int64_t>(entry) * kRopeDim,
               arguments.pages,
               arguments.slots[entry]);
 }
 
-// One warp an index key, four channels a lane.
-// Limits: 56 registers.
-SIMT_KERNEL(kKeyWarps * 32, 1) compress_keys(CompressArguments arguments) {
-  const int entry = simt::block_index() * kKeyWarps + simt::warp_index();
-  if (entry >= arguments.entries) {
-    return;
-  }
+// The warp makes one index key, four channels a lane.
+SIMT_DEVICE void make_key(const CompressArguments& arguments, int entry) {
   const Candidates candidates(arguments.rows, arguments.boundary_rows[entry]);
   const int c = simt::lane_index() * 4;
   IndexVector x;
@@ -123,11 +116,9 @@ SIMT_KERNEL(kKeyWarps * 32, 1) compress_keys(CompressArguments arguments) {
   store_index_vector(x, key, key + kIndexCodeBytes);
 }
 
-// One block a row.
-// Limits: 40 registers.
-SIMT_KERNEL(kRingThreads) ring_write(RingWriteArguments arguments) {
+// The block keeps one row's projections.
+SIMT_DEVICE void write_ring(const RingWriteArguments& arguments, int row) {
   const CompressorRows& rows = arguments.rows;
-  const int row = simt::block_index();
   const int position = rows.positions[row];
   const int replacing = row + rows.slots;
   if (replacing < arguments.row_count && rows.chunk_rows[replacing] == rows.chunk_rows[row]) {
@@ -143,17 +134,45 @@ SIMT_KERNEL(kRingThreads) ring_write(RingWriteArguments arguments) {
   }
 }
 
+// Limits: 40 registers.
+SIMT_KERNEL(kLatentThreads) compress_entries(CompressArguments arguments) {
+  auto& shared = simt::shared<LatentShared>();
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  make_entry(arguments, simt::block_index(), shared.partial);
+}
+
+// Limits: 56 registers.
+SIMT_KERNEL(kKeyWarps * 32, 1) compress_keys(CompressArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  const int entry = simt::block_index() * kKeyWarps + simt::warp_index();
+  if (entry < arguments.entries) {
+    make_key(arguments, entry);
+  }
+}
+
+// Limits: 40 registers.
+SIMT_KERNEL(kRingThreads) ring_write(RingWriteArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  write_ring(arguments, simt::block_index());
+}
+
 inline int run_compress_entries(const CompressArguments& arguments, void* stream) {
-  const GridShape grid{.blocks = {arguments.entries, 1, 1}, .threads = kLatentThreads};
+  const GridShape grid{
+      .blocks = {arguments.entries, 1, 1}, .threads = kLatentThreads, .dependent = true};
   return simt::launch<LatentShared>(grid, stream, compress_entries, arguments);
 }
 inline int run_compress_keys(const CompressArguments& arguments, void* stream) {
   const GridShape grid{.blocks = {(arguments.entries + kKeyWarps - 1) / kKeyWarps, 1, 1},
-                       .threads = kKeyWarps * 32};
+                       .threads = kKeyWarps * 32,
+                       .dependent = true};
   return simt::launch<simt::NoShared>(grid, stream, compress_keys, arguments);
 }
 inline int run_ring_write(const RingWriteArguments& arguments, void* stream) {
-  const GridShape grid{.blocks = {arguments.row_count, 1, 1}, .threads = kRingThreads};
+  const GridShape grid{
+      .blocks = {arguments.row_count, 1, 1}, .threads = kRingThreads, .dependent = true};
   return simt::launch<simt::NoShared>(grid, stream, ring_write, arguments);
 }
 

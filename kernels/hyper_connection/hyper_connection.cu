@@ -11,5 +11,8 @@ int LaunchPre(const PreArguments& arguments, void* stream) {
 int LaunchPost(const PostArguments& arguments, void* stream) {
   return run_post(arguments, stream);
 }
+int LaunchPostMix(const PostMixArguments& arguments, void* stream) {
+  return run_post_mix(arguments, stream);
+}
 
 }  // namespace sparkspan::kernels

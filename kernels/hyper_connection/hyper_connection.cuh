@@ -11,8 +11,21 @@ inline namespace SIMT_TARGET {
 // Rows that one block of the mix takes: more share fn's bytes, fewer wait for each other.
 constexpr int kMixRowsPerBlock = 96;
 constexpr int kColumnsPerLane = kMixColumnsPerBlock / 32;
+// A block of the mix takes the same 64 columns of every stream, so that it can make them as well.
+constexpr int kMixHiddenPerBlock = kMixColumnsPerBlock / kStreams;
+constexpr int kMixRowsOfWarp = (kMixes + 1 + kRowWarps - 1) / kRowWarps;  // rows of fn a warp has
+constexpr int kThreadsPerPostRow = kMixHiddenPerBlock / 4;
+constexpr int kPostRows = kRowThreads / kThreadsPerPostRow;  // rows that a block makes at a time
+constexpr int kMixSplitsMax = kPreHiddenMax / kMixHiddenPerBlock;
+
+struct MixShared {
+  // The new streams of a few rows, eight columns of padding apart.
+  simt::SharedMatrix<std::uint16_t, kPostRows, kMixColumnsPerBlock, kMixColumnsPerBlock + 8>
+      streams;
+};
 
 struct PreShared {
+  simt::SharedArray<float, kMixSplitsMax * kMixPartials> parts;
   simt::SharedArray<float, kRowWarps> partial;
   simt::SharedArray<float, kMixPartials> mix;
   simt::SharedArray<float, kStreams> pre;
@@ -23,8 +36,7 @@ struct Eight {
   float value[8];
 };
 
-SIMT_DEVICE Eight load_eight_bf16(const std::uint16_t* from) {
-  const Words<4> words = simt::load_vector<4>(from);
+SIMT_DEVICE Eight eight_of_bf16(const Words<4>& words) {
   Eight eight;
   SIMT_UNROLL
   for (int i = 0; i < 4; ++i) {
@@ -43,38 +55,137 @@ SIMT_DEVICE float dot(const Eight& a, const Eight& b) {
   return simt::warp_sum(sum);
 }
 
-// A block takes 256 columns of fn, a warp some of its rows: fn stays in registers while the tokens
-// pass. fn is read once for up to 96 rows.
-// Limits: 64 registers.
-SIMT_KERNEL(kRowThreads, 4) mix(MixArguments arguments) {
-  const int columns = kStreams * arguments.hidden;
-  const int split = simt::block_index();
-  const int splits = simt::grid_blocks();
+// Four columns of a row's streams after a sublayer: store(stream, values).
+template <class Store>
+SIMT_DEVICE void return_to_streams(const PostArguments& arguments,
+                                   int row,
+                                   int column,
+                                   const Store& store) {
+  const int hidden = arguments.hidden;
+  const float* gates = arguments.post + row * kStreams;
+  const float* comb = arguments.comb + row * kStreams * kStreams;
+  const std::int64_t first = static_cast<std::int64_t>(row) * kStreams * hidden;
+  Four y = {};
+  for (int part = 0; part < arguments.parts; ++part) {
+    const std::int64_t at = (static_cast<std::int64_t>(part) * arguments.rows + row) * hidden;
+    const Words<4> words = simt::load_vector<4>(arguments.partial_sums + at + column);
+    SIMT_UNROLL
+    for (int e = 0; e < 4; ++e) {
+      y.value[e] += simt::float_of_bits(words.word[e]);
+    }
+  }
+  Four h[kStreams];
+  SIMT_UNROLL
+  for (int s = 0; s < kStreams; ++s) {
+    h[s] = load_four_bf16(arguments.streams + first + s * hidden + column);
+  }
+  SIMT_UNROLL
+  for (int j = 0; j < kStreams; ++j) {
+    Four out;
+    SIMT_UNROLL
+    for (int e = 0; e < 4; ++e) {
+      float sum = gates[j] * simt::round_to_bf16(y.value[e]);
+      SIMT_UNROLL
+      for (int s = 0; s < kStreams; ++s) {
+        sum = simt::fma(comb[s * kStreams + j], h[s].value[e], sum);
+      }
+      out.value[e] = sum;
+    }
+    store_four_bf16(arguments.out + first + j * hidden + column, out);
+    store(j, out);
+  }
+}
+
+// The lane's eight columns of the rows of fn that its warp has; zeros past the last.
+struct MixWeights {
+  Eight row[kMixRowsOfWarp];
+};
+SIMT_DEVICE MixWeights load_mix_weights(const MixArguments& arguments, int column) {
+  MixWeights weights = {};
+  SIMT_UNROLL
+  for (int i = 0; i < kMixRowsOfWarp; ++i) {
+    const int j = simt::warp_index() + i * kRowWarps;
+    if (j >= arguments.mixes) {
+      continue;
+    }
+    const float* from =
+        arguments.fn + static_cast<std::int64_t>(j) * kStreams * arguments.hidden + column;
+    const Words<4> low = simt::load_streaming<4>(from);
+    const Words<4> high = simt::load_streaming<4>(from + 4);
+    SIMT_UNROLL
+    for (int e = 0; e < 4; ++e) {
+      weights.row[i].value[e] = simt::float_of_bits(low.word[e]);
+      weights.row[i].value[4 + e] = simt::float_of_bits(high.word[e]);
+    }
+  }
+  return weights;
+}
+
+SIMT_DEVICE void mix_row(const MixArguments& arguments,
+                         const MixWeights& weights,
+                         int row,
+                         const Eight& x) {
+  const std::int64_t at =
+      (static_cast<std::int64_t>(row) * simt::grid_blocks() + simt::block_index()) * kMixPartials;
+  SIMT_UNROLL
+  for (int i = 0; i < kMixRowsOfWarp; ++i) {
+    const int j = simt::warp_index() + i * kRowWarps;
+    if (j <= arguments.mixes) {
+      const float sum = j == arguments.mixes ? dot(x, x) : dot(x, weights.row[i]);
+      if (simt::lane_index() == 0) {
+        arguments.partial[at + j] = sum;
+      }
+    }
+  }
+}
+
+// A block takes 64 columns of each stream, a warp some rows of fn, which stay in registers while
+// the tokens pass: fn is read once for up to 96 rows. With kPosts the streams are first made from
+// the ones before the sublayer and its output.
+// Limits: 128 registers.
+template <bool kPosts>
+SIMT_KERNEL(kRowThreads, 2)
+mix(PostArguments post, MixArguments arguments) {
+  auto& shared = simt::shared<MixShared>();
+  simt::dependency_trigger();
+  const int lane = simt::lane_index();
+  const int lane_column = lane * kColumnsPerLane;  // of the block's four times 64
+  const int first_column = simt::block_index() * kMixHiddenPerBlock;
+  const int column = lane_column / kMixHiddenPerBlock * arguments.hidden + first_column +
+                     lane_column % kMixHiddenPerBlock;
   const int first_row = simt::block_index_y() * kMixRowsPerBlock;
   const int last_row =
       first_row + kMixRowsPerBlock < arguments.rows ? first_row + kMixRowsPerBlock : arguments.rows;
-  const int column = split * kMixColumnsPerBlock + simt::lane_index() * kColumnsPerLane;
-  for (int j = simt::warp_index(); j <= arguments.mixes; j += kRowWarps) {
-    const bool is_squares = j == arguments.mixes;
-    Eight weights = {};
-    if (!is_squares) {
-      const float* from = arguments.fn + static_cast<std::int64_t>(j) * columns + column;
-      const Words<4> low = simt::load_streaming<4>(from);
-      const Words<4> high = simt::load_streaming<4>(from + 4);
-      SIMT_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        weights.value[i] = simt::float_of_bits(low.word[i]);
-        weights.value[4 + i] = simt::float_of_bits(high.word[i]);
-      }
-    }
+  const MixWeights weights = load_mix_weights(arguments, column);
+  simt::dependency_wait();
+  if constexpr (!kPosts) {
     for (int row = first_row; row < last_row; ++row) {
-      const Eight x =
-          load_eight_bf16(arguments.streams + static_cast<std::int64_t>(row) * columns + column);
-      const float sum = is_squares ? dot(x, x) : dot(x, weights);
-      if (simt::lane_index() == 0) {
-        const std::int64_t at = static_cast<std::int64_t>(row) * splits + split;
-        arguments.partial[at * kMixPartials + j] = sum;
+      mix_row(arguments,
+              weights,
+              row,
+              eight_of_bf16(simt::load_vector<4>(
+                  arguments.streams + static_cast<std::int64_t>(row) * kStreams * arguments.hidden +
+                  column)));
+    }
+  } else {
+    for (int row = first_row; row < last_row; row += kPostRows) {
+      const int own = simt::thread_index() / kThreadsPerPostRow;
+      const int own_column = simt::thread_index() % kThreadsPerPostRow * 4;
+      if (row + own < last_row) {
+        return_to_streams(post, row + own, first_column + own_column, [&](int s, const Four& out) {
+          simt::store_shared<2>(shared.streams.from(own, s * kMixHiddenPerBlock + own_column),
+                                Words<2>{{simt::pack_bf16(out.value[0], out.value[1]),
+                                          simt::pack_bf16(out.value[2], out.value[3])}});
+        });
       }
+      simt::sync_block();
+      for (int i = 0; i < kPostRows && row + i < last_row; ++i) {
+        mix_row(arguments,
+                weights,
+                row + i,
+                eight_of_bf16(simt::load_shared<4>(shared.streams.from(i, lane_column))));
+      }
+      simt::sync_block();
     }
   }
 }
@@ -109,12 +220,17 @@ SIMT_DEVICE float sinkhorn(float logit, int iterations, float epsilon) {
 SIMT_DEVICE void make_weights(PreShared& shared, const PreArguments& arguments, int row) {
   const int columns = kStreams * arguments.norm.width;
   const int splits = columns / kMixColumnsPerBlock;
+  const float* from = arguments.partial + static_cast<std::int64_t>(row) * splits * kMixPartials;
+  // All at once to shared memory: one after the other they would be waited for one by one.
+  for (int i : simt::block_stride(splits * kMixPartials / 4)) {
+    simt::store_shared<4>(shared.parts.from(4 * i), simt::load_vector<4>(from + 4 * i));
+  }
+  simt::sync_block();
   const int j = simt::thread_index();
   if (j <= arguments.mixes) {
-    const float* from = arguments.partial + static_cast<std::int64_t>(row) * splits * kMixPartials;
     float sum = 0;
     for (int split = 0; split < splits; ++split) {
-      sum += from[split * kMixPartials + j];
+      sum += shared.parts[split * kMixPartials + j];
     }
     shared.mix[j] = sum;
   }
@@ -154,6 +270,8 @@ SIMT_DEVICE void make_weights(PreShared& shared, const PreArguments& arguments, 
 // Limits: 40 registers.
 SIMT_KERNEL(kRowThreads) pre(PreArguments arguments) {
   auto& shared = simt::shared<PreShared>();
+  simt::dependency_trigger();
+  simt::dependency_wait();
   const int row = simt::block_index();
   const int hidden = arguments.norm.width;
   make_weights(shared, arguments, row);
@@ -188,59 +306,41 @@ SIMT_KERNEL(kRowThreads) pre(PreArguments arguments) {
 // One block a row; a thread reads its columns of all streams before it writes any.
 // Limits: 48 registers.
 SIMT_KERNEL(kRowThreads) post(PostArguments arguments) {
-  const int row = simt::block_index();
-  const int hidden = arguments.hidden;
-  const float* gates = arguments.post + row * kStreams;
-  const float* comb = arguments.comb + row * kStreams * kStreams;
-  const std::int64_t first = static_cast<std::int64_t>(row) * kStreams * hidden;
-  for (int i : simt::block_stride(hidden / 4)) {
-    Four y = {};
-    for (int part = 0; part < arguments.parts; ++part) {
-      const std::int64_t at =
-          (static_cast<std::int64_t>(part) * arguments.rows + row) * hidden + 4 * i;
-      const Words<4> words = simt::load_vector<4>(arguments.partial_sums + at);
-      SIMT_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        y.value[e] += simt::float_of_bits(words.word[e]);
-      }
-    }
-    Four h[kStreams];
-    SIMT_UNROLL
-    for (int s = 0; s < kStreams; ++s) {
-      h[s] = load_four_bf16(arguments.streams + first + s * hidden + 4 * i);
-    }
-    SIMT_UNROLL
-    for (int j = 0; j < kStreams; ++j) {
-      Four out;
-      SIMT_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        float sum = gates[j] * simt::round_to_bf16(y.value[e]);
-        SIMT_UNROLL
-        for (int s = 0; s < kStreams; ++s) {
-          sum = simt::fma(comb[s * kStreams + j], h[s].value[e], sum);
-        }
-        out.value[e] = sum;
-      }
-      store_four_bf16(arguments.out + first + j * hidden + 4 * i, out);
-    }
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  for (int i : simt::block_stride(arguments.hidden / 4)) {
+    return_to_streams(arguments, simt::block_index(), 4 * i, [](int, const Four&) {});
   }
 }
 
-inline int run_mix(const MixArguments& arguments, void* stream) {
+inline GridShape grid_of(const MixArguments& arguments) {
   const int row_blocks = (arguments.rows + kMixRowsPerBlock - 1) / kMixRowsPerBlock;
-  const GridShape grid{.blocks = {kStreams * arguments.hidden / kMixColumnsPerBlock, row_blocks, 1},
-                       .threads = kRowThreads};
-  return simt::launch<simt::NoShared>(grid, stream, mix, arguments);
+  return {.blocks = {arguments.hidden / kMixHiddenPerBlock, row_blocks, 1},
+          .threads = kRowThreads,
+          .dependent = true};
+}
+inline int run_mix(const MixArguments& arguments, void* stream) {
+  return simt::launch<MixShared>(
+      grid_of(arguments), stream, mix<false>, PostArguments{}, arguments);
+}
+inline int run_post_mix(const PostMixArguments& arguments, void* stream) {
+  if (arguments.post.out != arguments.mix.streams || arguments.post.rows != arguments.mix.rows ||
+      arguments.post.hidden != arguments.mix.hidden) {
+    return kInvalidArguments;
+  }
+  return simt::launch<MixShared>(
+      grid_of(arguments.mix), stream, mix<true>, arguments.post, arguments.mix);
 }
 inline int run_pre(const PreArguments& arguments, void* stream) {
   if (arguments.norm.width > kPreHiddenMax) {
     return kInvalidArguments;
   }
-  const GridShape grid{.blocks = {arguments.norm.rows, 1, 1}, .threads = kRowThreads};
+  const GridShape grid{
+      .blocks = {arguments.norm.rows, 1, 1}, .threads = kRowThreads, .dependent = true};
   return simt::launch<PreShared>(grid, stream, pre, arguments);
 }
 inline int run_post(const PostArguments& arguments, void* stream) {
-  const GridShape grid{.blocks = {arguments.rows, 1, 1}, .threads = kRowThreads};
+  const GridShape grid{.blocks = {arguments.rows, 1, 1}, .threads = kRowThreads, .dependent = true};
   return simt::launch<simt::NoShared>(grid, stream, post, arguments);
 }
 

@@ -22,7 +22,8 @@ constexpr int kMixes = kStreams * (kStreams + 2);  // rows of fn at a sublayer
 constexpr int kHeadMixes = kStreams;               // rows of fn at the head, which has only pre
 // A row of partial sums: one per row of fn, then the sum of squares, padded.
 constexpr int kMixPartials = 28;
-// fn x is split over blocks of so many columns, and the parts are added in order.
+// fn x is split over blocks of so many columns, the same 64 of every stream, and the parts are
+// added in order.
 constexpr int kMixColumnsPerBlock = 256;
 constexpr int kPreHiddenMax = 8192;
 
@@ -62,11 +63,20 @@ struct PostArguments {
   std::uint16_t* out;  // [rows, 4, hidden]; may be `streams`
 };
 
+// Post, and the mix of the sublayer that follows, in one launch: mix.streams is post.out. The same
+// bits as one after the other.
+struct PostMixArguments {
+  PostArguments post;
+  MixArguments mix;
+};
+
 int LaunchMix(const MixArguments& arguments, void* stream);
 int LaunchPre(const PreArguments& arguments, void* stream);
 int LaunchPost(const PostArguments& arguments, void* stream);
+int LaunchPostMix(const PostMixArguments& arguments, void* stream);
 void EmulateMix(const MixArguments& arguments);
 void EmulatePre(const PreArguments& arguments);
 void EmulatePost(const PostArguments& arguments);
+void EmulatePostMix(const PostMixArguments& arguments);
 
 }  // namespace sparkspan::kernels

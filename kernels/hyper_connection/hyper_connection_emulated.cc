@@ -11,5 +11,8 @@ void EmulatePre(const PreArguments& arguments) {
 void EmulatePost(const PostArguments& arguments) {
   simt::expect_launched(run_post(arguments, nullptr));
 }
+void EmulatePostMix(const PostMixArguments& arguments) {
+  simt::expect_launched(run_post_mix(arguments, nullptr));
+}
 
 }  // namespace sparkspan::kernels

@@ -19,13 +19,8 @@ constexpr int kKeysPerBlock = kIndexWarps * kKeysPerWarpTile * kTilesPerWarp;
 constexpr int kIndexHeadTiles = kIndexHeadsMax / 16;
 constexpr int kIndexSteps = kIndexDim / 32;
 
-// One warp a head of a row.
-// Limits: 24 registers.
-SIMT_KERNEL(kIndexThreads) index_query(IndexQueryArguments arguments) {
-  const int vector = simt::block_index() * kIndexWarps + simt::warp_index();
-  if (vector >= arguments.rows * arguments.heads) {
-    return;
-  }
+// The warp makes one head of a row, counted over all rows.
+SIMT_DEVICE void make_index_query(const IndexQueryArguments& arguments, int vector) {
   const Words<2> words = simt::load_vector<2>(
       arguments.q + static_cast<std::int64_t>(vector) * kIndexDim + simt::lane_index() * 4);
   IndexVector x = {{simt::low_bf16(words.word[0]),
@@ -37,6 +32,17 @@ SIMT_KERNEL(kIndexThreads) index_query(IndexQueryArguments arguments) {
   store_index_vector(x,
                      arguments.codes + static_cast<std::int64_t>(vector) * kIndexCodeBytes,
                      arguments.scales + static_cast<std::int64_t>(vector) * kIndexScaleBytes);
+}
+
+// One warp a head of a row.
+// Limits: 32 registers.
+SIMT_KERNEL(kIndexThreads) index_query(IndexQueryArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  const int vector = simt::block_index() * kIndexWarps + simt::warp_index();
+  if (vector < arguments.rows * arguments.heads) {
+    make_index_query(arguments, vector);
+  }
 }
 
 // A row's query heads in registers. The lane's word of a head's 32 dimensions is word
@@ -85,13 +91,10 @@ SIMT_DEVICE float weighted_relu(float weight, float dot) {
   return simt::round_to_bf16(weight * simt::maximum(simt::round_to_bf16(dot), 0.0F));
 }
 
-// Grid: stretches of keys, rows.
-// Limits: 248 registers.
-SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
-  const int row = simt::block_index_y();
+// The block scores its stretch of the row's keys.
+SIMT_DEVICE void score_keys(const IndexScoreArguments& arguments, int row, int block) {
   const int visible = arguments.visible[row];
-  const int begin =
-      simt::block_index() * kKeysPerBlock + simt::warp_index() * kKeysPerWarpTile * kTilesPerWarp;
+  const int begin = block * kKeysPerBlock + simt::warp_index() * kKeysPerWarpTile * kTilesPerWarp;
   if (begin >= visible) {
     return;
   }
@@ -150,21 +153,35 @@ SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
   }
 }
 
+// Grid: stretches of keys, rows.
+// Limits: 248 registers.
+SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  score_keys(arguments, simt::block_index_y(), simt::block_index());
+}
+
 inline int run_index_query(const IndexQueryArguments& arguments, void* stream) {
   const int vectors = arguments.rows * arguments.heads;
   const GridShape grid{.blocks = {(vectors + kIndexWarps - 1) / kIndexWarps, 1, 1},
-                       .threads = kIndexThreads};
+                       .threads = kIndexThreads,
+                       .dependent = true};
   return simt::launch<simt::NoShared>(grid, stream, index_query, arguments);
 }
+inline bool holds(const IndexScoreArguments& arguments) {
+  return arguments.heads <= kIndexHeadsMax && arguments.pages.keys_per_page % kKeysPerWarpTile == 0;
+}
+inline GridShape grid_of(const IndexScoreArguments& arguments) {
+  const int keys_max = arguments.pages_max * arguments.pages.keys_per_page;
+  return {.blocks = {(keys_max + kKeysPerBlock - 1) / kKeysPerBlock, arguments.rows, 1},
+          .threads = kIndexThreads,
+          .dependent = true};
+}
 inline int run_index_score(const IndexScoreArguments& arguments, void* stream) {
-  if (arguments.heads > kIndexHeadsMax || arguments.pages.keys_per_page % kKeysPerWarpTile != 0) {
+  if (!holds(arguments)) {
     return kInvalidArguments;
   }
-  const int keys_max = arguments.pages_max * arguments.pages.keys_per_page;
-  const GridShape grid{
-      .blocks = {(keys_max + kKeysPerBlock - 1) / kKeysPerBlock, arguments.rows, 1},
-      .threads = kIndexThreads};
-  return simt::launch<simt::NoShared>(grid, stream, index_score, arguments);
+  return simt::launch<simt::NoShared>(grid_of(arguments), stream, index_score, arguments);
 }
 
 }  // namespace SIMT_TARGET

@@ -1,4 +1,6 @@
 #include "kernels/indexer/index_score.cuh"
+#include "kernels/indexer/select.cuh"
+#include "kernels/indexer/select.h"
 #include "kernels/indexer/top_k.cuh"
 
 namespace sparkspan::kernels {
@@ -11,6 +13,9 @@ int LaunchIndexScore(const IndexScoreArguments& arguments, void* stream) {
 }
 int LaunchTopK(const TopKArguments& arguments, void* stream) {
   return run_top_k(arguments, stream);
+}
+int LaunchSelect(const SelectArguments& arguments, void* stream) {
+  return run_select(arguments, stream);
 }
 
 }  // namespace sparkspan::kernels

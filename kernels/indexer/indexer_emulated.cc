@@ -1,4 +1,6 @@
 #include "kernels/indexer/index_score.cuh"
+#include "kernels/indexer/select.cuh"
+#include "kernels/indexer/select.h"
 #include "kernels/indexer/top_k.cuh"
 
 namespace sparkspan::kernels {
@@ -11,6 +13,9 @@ void EmulateIndexScore(const IndexScoreArguments& arguments) {
 }
 void EmulateTopK(const TopKArguments& arguments) {
   simt::expect_launched(run_top_k(arguments, nullptr));
+}
+void EmulateSelect(const SelectArguments& arguments) {
+  simt::expect_launched(run_select(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

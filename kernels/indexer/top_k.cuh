@@ -11,17 +11,16 @@
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
-constexpr int kTopKThreads = 512;
-constexpr int kTopKWarps = kTopKThreads / 32;
+constexpr int kTopKWarps = 16;
 constexpr int kTopKBins = 2048;
-constexpr int kTopKBinsPerThread = kTopKBins / kTopKThreads;
 
+template <int kWarps>
 struct TopKShared {
   simt::SharedArray<int, kTopKBins> histogram;
-  simt::SharedArray<int, kTopKWarps> warp_totals;
+  simt::SharedArray<int, kWarps> warp_totals;
   simt::SharedArray<int, 2> choice;  // the digit where the k-th key lies; keys still wanted in it
-  simt::SharedArray<int, kTopKWarps> above;  // keys larger than the threshold, by warp
-  simt::SharedArray<int, kTopKWarps> equal;
+  simt::SharedArray<int, kWarps> above;  // keys larger than the threshold, by warp
+  simt::SharedArray<int, kWarps> equal;
 };
 
 // Larger floats to larger integers; adding zero makes -0 the same key as +0.
@@ -37,12 +36,14 @@ struct TopKThreshold {
 };
 
 // Narrows the threshold by the digit of `width` bits at `shift`.
-SIMT_DEVICE TopKThreshold narrow_threshold(TopKShared& shared,
+template <int kWarps>
+SIMT_DEVICE TopKThreshold narrow_threshold(TopKShared<kWarps>& shared,
                                            const float* scores,
                                            int visible,
                                            TopKThreshold known,
                                            int shift,
                                            int width) {
+  constexpr int kBinsPerThread = kTopKBins / (kWarps * 32);
   for (int bin : simt::block_stride(kTopKBins)) {
     shared.histogram[bin] = 0;
   }
@@ -57,9 +58,9 @@ SIMT_DEVICE TopKThreshold narrow_threshold(TopKShared& shared,
   }
   simt::sync_block();
   // Thread t owns the t-th group of bins from the top; a scan tells it how many keys lie above.
-  const int top_bin = kTopKBins - 1 - simt::thread_index() * kTopKBinsPerThread;
+  const int top_bin = kTopKBins - 1 - simt::thread_index() * kBinsPerThread;
   int own = 0;
-  for (int i = 0; i < kTopKBinsPerThread; ++i) {
+  for (int i = 0; i < kBinsPerThread; ++i) {
     own += shared.histogram[top_bin - i];
   }
   const int inclusive = simt::warp_inclusive_sum(own);
@@ -72,7 +73,7 @@ SIMT_DEVICE TopKThreshold narrow_threshold(TopKShared& shared,
     above += shared.warp_totals[warp];
   }
   if (above < known.wanted && known.wanted <= above + own) {
-    for (int i = 0; i < kTopKBinsPerThread; ++i) {
+    for (int i = 0; i < kBinsPerThread; ++i) {
       const int here = shared.histogram[top_bin - i];
       if (above < known.wanted && known.wanted <= above + here) {
         shared.choice[0] = top_bin - i;
@@ -87,12 +88,13 @@ SIMT_DEVICE TopKThreshold narrow_threshold(TopKShared& shared,
 }
 
 // Each warp owns a stretch of the row: counts it, learns where its results begin, writes them.
-SIMT_DEVICE void compact_by_index(TopKShared& shared,
+template <int kWarps>
+SIMT_DEVICE void compact_by_index(TopKShared<kWarps>& shared,
                                   const float* scores,
                                   int visible,
                                   TopKThreshold threshold,
                                   std::int32_t* indices) {
-  const int stretch = (visible + kTopKWarps * 32 - 1) / (kTopKWarps * 32) * 32;
+  const int stretch = (visible + kWarps * 32 - 1) / (kWarps * 32) * 32;
   const int warp = simt::warp_index();
   const int lane = simt::lane_index();
   const int begin = warp * stretch;
@@ -135,10 +137,9 @@ SIMT_DEVICE void compact_by_index(TopKShared& shared,
   }
 }
 
-// Limits: 48 registers.
-SIMT_KERNEL(kTopKThreads, 1) top_k(TopKArguments arguments) {
-  auto& shared = simt::shared<TopKShared>();
-  const int row = simt::block_index();
+// The block selects among a row's scores; any number of warps selects the same.
+template <int kWarps>
+SIMT_DEVICE void select_row(TopKShared<kWarps>& shared, const TopKArguments& arguments, int row) {
   const float* scores = arguments.scores + row * arguments.row_stride;
   std::int32_t* indices = arguments.indices + static_cast<std::int64_t>(row) * arguments.k;
   const int visible = arguments.visible[row];
@@ -155,9 +156,18 @@ SIMT_KERNEL(kTopKThreads, 1) top_k(TopKArguments arguments) {
   compact_by_index(shared, scores, visible, threshold, indices);
 }
 
+// Limits: 48 registers.
+SIMT_KERNEL(kTopKWarps * 32, 1) top_k(TopKArguments arguments) {
+  auto& shared = simt::shared<TopKShared<kTopKWarps>>();
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  select_row(shared, arguments, simt::block_index());
+}
+
 inline int run_top_k(const TopKArguments& arguments, void* stream) {
-  const GridShape grid{.blocks = {arguments.rows, 1, 1}, .threads = kTopKThreads};
-  return simt::launch<TopKShared>(grid, stream, top_k, arguments);
+  const GridShape grid{
+      .blocks = {arguments.rows, 1, 1}, .threads = kTopKWarps * 32, .dependent = true};
+  return simt::launch<TopKShared<kTopKWarps>>(grid, stream, top_k, arguments);
 }
 
 }  // namespace SIMT_TARGET

@@ -57,12 +57,15 @@ SIMT_DEVICE void reduce_tile(LinearShared& shared, float (&sum)[4], const Store&
 template <class Format, int kTiles, class Source>
 SIMT_DEVICE void multiply_stretch(float (&sum)[kTiles][4], Stretch stretch, const Source& source) {
   if (stretch.begin >= stretch.end) {
+    simt::dependency_wait();
     return;
   }
   // With twelve tiles the products of one group last long enough to hide the next one's loads
   // behind the other warps, and the registers are worth more.
   constexpr bool kOneAhead = kTiles <= 6;
+  // Weights are nobody's output: the first of them travel while the launch before still runs.
   auto next = Format::load_weights(source(stretch.begin, 0));
+  simt::dependency_wait();
   for (int group = stretch.begin; group < stretch.end; ++group) {
     const auto weights = next;
     if (kOneAhead && group + 1 < stretch.end) {
@@ -83,27 +86,12 @@ SIMT_DEVICE void multiply_stretch(float (&sum)[kTiles][4], Stretch stretch, cons
   }
 }
 
-// Limits: 200 registers.
+// One tile row of one product for the rows from `first_row` on.
 template <class Format, int kTiles>
-SIMT_KERNEL(kLinearThreads)
-linear(LinearBatch batch) {
-  auto& shared = simt::shared<LinearShared>();
-  // Blocks are dealt to the parts in order; selecting instead of indexing keeps the arguments out
-  // of local memory.
-  LinearArguments arguments = batch.part[0];
-  int tile_row = simt::block_index();
-  int first_tile = 0;
-  SIMT_UNROLL
-  for (int part = 1; part < kLinearPartsMax; ++part) {
-    if (part < batch.parts) {
-      first_tile += TilesDown(batch.part[part - 1].n);
-      if (simt::block_index() >= first_tile) {
-        arguments = batch.part[part];
-        tile_row = simt::block_index() - first_tile;
-      }
-    }
-  }
-  const int first_row = simt::block_index_y() * kTiles * kRowsPerTile;
+SIMT_DEVICE void linear_tile(LinearShared& shared,
+                             const LinearArguments& arguments,
+                             int tile_row,
+                             int first_row) {
   const int groups = arguments.k / kScaleColumns;
   const int rows_per_group = arguments.n / arguments.groups;
   const int input = tile_row * kTileRows / rows_per_group;  // the group whose input this tile reads
@@ -150,17 +138,53 @@ linear(LinearBatch batch) {
   }
 }
 
+// The product that a block of a batch works on: blocks are dealt to the parts in order. Selecting
+// instead of indexing keeps the arguments out of local memory.
+struct PartOfBatch {
+  LinearArguments arguments;
+  int part;
+  int tile_row;
+};
+SIMT_DEVICE PartOfBatch find_part(const LinearBatch& batch, int block) {
+  PartOfBatch found{batch.part[0], 0, block};
+  int first_tile = 0;
+  SIMT_UNROLL
+  for (int part = 1; part < kLinearPartsMax; ++part) {
+    if (part < batch.parts) {
+      first_tile += TilesDown(batch.part[part - 1].n);
+      if (block >= first_tile) {
+        found = {batch.part[part], part, block - first_tile};
+      }
+    }
+  }
+  return found;
+}
+
+// Limits: 200 registers.
 template <class Format, int kTiles>
-int run_linear_tiles(const LinearBatch& batch, void* stream) {
-  const int rows_per_block = kTiles * kRowsPerTile;
+SIMT_KERNEL(kLinearThreads)
+linear(LinearBatch batch) {
+  auto& shared = simt::shared<LinearShared>();
+  simt::dependency_trigger();
+  const PartOfBatch of = find_part(batch, simt::block_index());
+  linear_tile<Format, kTiles>(
+      shared, of.arguments, of.tile_row, simt::block_index_y() * kTiles * kRowsPerTile);
+}
+
+inline GridShape grid_of(const LinearBatch& batch, int tiles_per_block) {
+  const int rows_per_block = tiles_per_block * kRowsPerTile;
   int tiles = 0;
   for (int part = 0; part < batch.parts; ++part) {
     tiles += TilesDown(batch.part[part].n);
   }
-  const GridShape grid{
-      .blocks = {tiles, (batch.part[0].rows + rows_per_block - 1) / rows_per_block, 1},
-      .threads = kLinearThreads};
-  return simt::launch<LinearShared>(grid, stream, linear<Format, kTiles>, batch);
+  return {.blocks = {tiles, (batch.part[0].rows + rows_per_block - 1) / rows_per_block, 1},
+          .threads = kLinearThreads,
+          .dependent = true};
+}
+
+template <class Format, int kTiles>
+int run_linear_tiles(const LinearBatch& batch, void* stream) {
+  return simt::launch<LinearShared>(grid_of(batch, kTiles), stream, linear<Format, kTiles>, batch);
 }
 
 template <class Format>

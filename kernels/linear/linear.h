@@ -44,7 +44,7 @@ void EmulateLinear(const LinearArguments& arguments);
 
 // Independent products in one launch: same formats of weights and activations, same number of rows.
 // Small weights fill the bus together where each alone would leave it idle.
-constexpr int kLinearPartsMax = 4;
+constexpr int kLinearPartsMax = 5;
 struct LinearBatch {
   LinearArguments part[kLinearPartsMax];
   int parts;  // 1 to kLinearPartsMax

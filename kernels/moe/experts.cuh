@@ -29,12 +29,12 @@ struct ExpertRows {
   int end;
 };
 
-// False when this block has no expert to serve.
-SIMT_DEVICE bool find_expert(const Grouping& grouping, ExpertRows& rows) {
-  if (simt::block_index_y() >= *grouping.active_count) {
+// The rows of the n-th expert that has any; false past the last.
+SIMT_DEVICE bool find_expert(const Grouping& grouping, int n, ExpertRows& rows) {
+  if (n >= *grouping.active_count) {
     return false;
   }
-  rows.expert = grouping.active[simt::block_index_y()];
+  rows.expert = grouping.active[n];
   rows.begin = grouping.offsets[rows.expert];
   rows.end = grouping.offsets[rows.expert + 1];
   return true;
@@ -83,13 +83,11 @@ SIMT_DEVICE float gated(float a, float b, float limit, float weight) {
   return simt::round_to_bf16(silu(a) * b * weight);
 }
 
-// Limits: 248 registers.
+// 128 columns of the n-th active expert.
 template <class Format, int kTiles>
-SIMT_KERNEL(kExpertThreads)
-gate_up(GateUpArguments arguments) {
-  auto& shared = simt::shared<ExpertShared>();
+SIMT_DEVICE void gate_up_expert(ExpertShared& shared, const GateUpArguments& arguments, int n) {
   ExpertRows rows = {};
-  if (!find_expert(arguments.grouping, rows)) {
+  if (!find_expert(arguments.grouping, n, rows)) {
     return;
   }
   const int lane = simt::lane_index();
@@ -158,12 +156,10 @@ gate_up(GateUpArguments arguments) {
   }
 }
 
-// Limits: 128 registers.
 template <class Format, int kTiles>
-SIMT_KERNEL(kExpertThreads)
-down(DownArguments arguments) {
+SIMT_DEVICE void down_expert(const DownArguments& arguments, int n) {
   ExpertRows rows = {};
-  if (!find_expert(arguments.grouping, rows)) {
+  if (!find_expert(arguments.grouping, n, rows)) {
     return;
   }
   const int lane = simt::lane_index();
@@ -206,27 +202,73 @@ down(DownArguments arguments) {
   }
 }
 
-// One block a row.
-// Limits: 40 registers.
-SIMT_KERNEL(kRowThreads) combine(CombineArguments arguments) {
-  const int row = simt::block_index();
-  for (int i : simt::block_stride(arguments.hidden)) {
-    float sum = 0;
-    for (int choice = 0; choice < arguments.choices; ++choice) {
-      const int assignment = row * arguments.choices + choice;
-      const int expert = arguments.ids[assignment] - arguments.first_expert;
-      if (expert >= 0 && expert < arguments.experts) {
-        const float y = arguments.y[static_cast<std::int64_t>(assignment) * arguments.hidden + i];
-        sum += arguments.round_each ? simt::round_to_bf16(y) : y;
-      }
+// The numbers of a row's choices in ascending order of expert, four bits each.
+SIMT_DEVICE std::uint64_t ascending_choices(const std::int32_t* ids, int choices) {
+  std::uint64_t order = 0;
+  for (int choice = 0; choice < choices; ++choice) {
+    int rank = 0;
+    for (int other = 0; other < choices; ++other) {
+      const bool before = ids[other] < ids[choice] || (ids[other] == ids[choice] && other < choice);
+      rank += before ? 1 : 0;
     }
-    const std::int64_t at = static_cast<std::int64_t>(row) * arguments.hidden + i;
-    if (arguments.shared_y != nullptr) {
-      const float y = arguments.shared_y[at];
+    order |= static_cast<std::uint64_t>(choice) << (4 * rank);
+  }
+  return order;
+}
+
+// One column of a row: the routed experts of this rank in ascending order, then the shared one.
+SIMT_DEVICE void combine_column(const CombineArguments& arguments,
+                                std::uint64_t order,
+                                int row,
+                                int column) {
+  float sum = 0;
+  for (int rank = 0; rank < arguments.choices; ++rank) {
+    const int assignment = row * arguments.choices + static_cast<int>(order >> (4 * rank) & 15U);
+    const int expert = arguments.ids[assignment] - arguments.first_expert;
+    if (expert >= 0 && expert < arguments.experts) {
+      const float y =
+          arguments.y[static_cast<std::int64_t>(assignment) * arguments.hidden + column];
       sum += arguments.round_each ? simt::round_to_bf16(y) : y;
     }
-    arguments.out[at] = sum;
   }
+  const std::int64_t at = static_cast<std::int64_t>(row) * arguments.hidden + column;
+  if (arguments.shared_y != nullptr) {
+    const float y = arguments.shared_y[at];
+    sum += arguments.round_each ? simt::round_to_bf16(y) : y;
+  }
+  arguments.out[at] = sum;
+}
+
+// One block a row.
+// Limits: 48 registers.
+SIMT_KERNEL(kRowThreads) combine(CombineArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  const int row = simt::block_index();
+  const std::uint64_t order =
+      ascending_choices(arguments.ids + row * arguments.choices, arguments.choices);
+  for (int i : simt::block_stride(arguments.hidden)) {
+    combine_column(arguments, order, row, i);
+  }
+}
+
+// Limits: 248 registers.
+template <class Format, int kTiles>
+SIMT_KERNEL(kExpertThreads)
+gate_up(GateUpArguments arguments) {
+  auto& shared = simt::shared<ExpertShared>();
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  gate_up_expert<Format, kTiles>(shared, arguments, simt::block_index_y());
+}
+
+// Limits: 128 registers.
+template <class Format, int kTiles>
+SIMT_KERNEL(kExpertThreads)
+down(DownArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  down_expert<Format, kTiles>(arguments, simt::block_index_y());
 }
 
 // Blocks for every expert that could have rows; those without one leave at once.
@@ -235,7 +277,9 @@ GridShape expert_grid(const Arguments& arguments, int columns) {
   const int assignments = arguments.rows * arguments.choices;
   const int experts =
       assignments < arguments.grouping.experts ? assignments : arguments.grouping.experts;
-  return {.blocks = {columns / kExpertColumns, experts, 1}, .threads = kExpertThreads};
+  return {.blocks = {columns / kExpertColumns, experts, 1},
+          .threads = kExpertThreads,
+          .dependent = true};
 }
 
 template <class Format>
@@ -272,7 +316,10 @@ inline int run_down(const DownArguments& arguments, void* stream) {
              : run_down_format<E4m3ByE4m3>(arguments, stream);
 }
 inline int run_combine(const CombineArguments& arguments, void* stream) {
-  const GridShape grid{.blocks = {arguments.rows, 1, 1}, .threads = kRowThreads};
+  if (arguments.choices > kChoicesMax) {
+    return kInvalidArguments;
+  }
+  const GridShape grid{.blocks = {arguments.rows, 1, 1}, .threads = kRowThreads, .dependent = true};
   return simt::launch<simt::NoShared>(grid, stream, combine, arguments);
 }
 

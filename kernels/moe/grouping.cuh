@@ -13,15 +13,16 @@ constexpr int kGroupingThreads = kGroupExpertsMax;
 constexpr int kGroupingWarps = kGroupingThreads / 32;
 constexpr int kIdsPerChunk = 1024;
 
+template <int kWarps>
 struct GroupingShared {
   simt::SharedArray<int, kIdsPerChunk> ids;
-  simt::SharedArray<int, kGroupingWarps> rows_of_warp;
-  simt::SharedArray<int, kGroupingWarps> active_of_warp;
+  simt::SharedArray<int, kWarps> rows_of_warp;
+  simt::SharedArray<int, kWarps> active_of_warp;
 };
 
 // Calls visit(assignment) for the assignments of `expert`, ascending; all threads must call.
-template <class Visit>
-SIMT_DEVICE void for_each_assignment(GroupingShared& shared,
+template <int kWarps, class Visit>
+SIMT_DEVICE void for_each_assignment(GroupingShared<kWarps>& shared,
                                      const GroupingArguments& arguments,
                                      int expert,
                                      const Visit& visit) {
@@ -42,9 +43,9 @@ SIMT_DEVICE void for_each_assignment(GroupingShared& shared,
   }
 }
 
-// Limits: 40 registers.
-SIMT_KERNEL(kGroupingThreads) grouping(GroupingArguments arguments) {
-  auto& shared = simt::shared<GroupingShared>();
+// The block groups all rows; it has a thread for each expert.
+template <int kWarps>
+SIMT_DEVICE void group_rows(GroupingShared<kWarps>& shared, const GroupingArguments& arguments) {
   const int expert = simt::thread_index();
   const bool exists = expert < arguments.experts;
   int rows = 0;
@@ -82,12 +83,20 @@ SIMT_KERNEL(kGroupingThreads) grouping(GroupingArguments arguments) {
   });
 }
 
+// Limits: 40 registers.
+SIMT_KERNEL(kGroupingThreads) grouping(GroupingArguments arguments) {
+  auto& shared = simt::shared<GroupingShared<kGroupingWarps>>();
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  group_rows(shared, arguments);
+}
+
 inline int run_grouping(const GroupingArguments& arguments, void* stream) {
   if (arguments.experts > kGroupExpertsMax) {
     return kInvalidArguments;
   }
-  return simt::launch<GroupingShared>(
-      GridShape{.threads = kGroupingThreads}, stream, grouping, arguments);
+  return simt::launch<GroupingShared<kGroupingWarps>>(
+      GridShape{.threads = kGroupingThreads, .dependent = true}, stream, grouping, arguments);
 }
 
 }  // namespace SIMT_TARGET

@@ -5,8 +5,8 @@
 #include "kernels/linear/prepared_weights.h"
 
 // The experts of a layer on one rank: rows are grouped by expert, each touched expert's weights
-// are streamed once, and a row's expert outputs are added in the order of its choices, so that
-// neither its neighbours nor the grouping shows in its bits.
+// are streamed once, and a row's expert outputs are added in ascending order of expert, as
+// kernels/ops.h has it, so that neither its neighbours nor the grouping shows in its bits.
 //
 //   a = w1 x, b = w3 x, both rounded to bf16;  a = min(a, limit), b = clamp(b, -limit, limit)
 //   t = bf16(silu(a) b weight), quantised per 128;  y = w2 t;  output = sum of y over the choices
@@ -15,6 +15,7 @@
 namespace sparkspan::kernels {
 
 constexpr int kGroupExpertsMax = 512;
+constexpr int kChoicesMax = 16;
 // The shared expert is one expert that every row chooses; its grouping is written by no kernel.
 
 struct GroupingArguments {

@@ -9,38 +9,51 @@
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
+SIMT_DEVICE void normalize_stored_row(const RmsNormArguments& arguments,
+                                      int row,
+                                      simt::SharedArray<float, kRowWarps>& partial) {
+  const std::uint16_t* x = arguments.x + static_cast<std::int64_t>(row) * arguments.width;
+  normalize_row([&](int column) { return load_four_bf16(x + column); }, arguments, row, partial);
+}
+
+// The warp quantises one group of 128, counted over all rows.
+SIMT_DEVICE void quantize_stored_group(const QuantizeArguments& arguments, std::int64_t group) {
+  const Four x = load_four_bf16(arguments.x + group * kGroupColumns + simt::lane_index() * 4);
+  quantize_group(x, arguments.quantized + group * kGroupColumns, arguments.scale + group);
+}
+
 // Limits: 32 registers.
 SIMT_KERNEL(kRowThreads) rms_norm(RmsNormArguments arguments) {
   auto& shared = simt::shared<RowShared>();
-  const int row = simt::block_index();
-  const std::uint16_t* x = arguments.x + static_cast<std::int64_t>(row) * arguments.width;
-  normalize_row(
-      [&](int column) { return load_four_bf16(x + column); }, arguments, row, shared.partial);
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  normalize_stored_row(arguments, simt::block_index(), shared.partial);
 }
 
 // One warp a group of 128.
 // Limits: 24 registers.
 SIMT_KERNEL(kRowThreads) quantize(QuantizeArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
   const std::int64_t groups =
       static_cast<std::int64_t>(arguments.rows) * (arguments.width / kGroupColumns);
   const std::int64_t group =
       static_cast<std::int64_t>(simt::block_index()) * kRowWarps + simt::warp_index();
-  if (group >= groups) {
-    return;
+  if (group < groups) {
+    quantize_stored_group(arguments, group);
   }
-  const Four x = load_four_bf16(arguments.x + group * kGroupColumns + simt::lane_index() * 4);
-  quantize_group(x, arguments.quantized + group * kGroupColumns, arguments.scale + group);
 }
 
 inline int run_rms_norm(const RmsNormArguments& arguments, void* stream) {
-  const GridShape grid{.blocks = {arguments.rows, 1, 1}, .threads = kRowThreads};
+  const GridShape grid{.blocks = {arguments.rows, 1, 1}, .threads = kRowThreads, .dependent = true};
   return simt::launch<RowShared>(grid, stream, rms_norm, arguments);
 }
 
 inline int run_quantize(const QuantizeArguments& arguments, void* stream) {
   const int groups = arguments.rows * (arguments.width / kGroupColumns);
   const GridShape grid{.blocks = {(groups + kRowWarps - 1) / kRowWarps, 1, 1},
-                       .threads = kRowThreads};
+                       .threads = kRowThreads,
+                       .dependent = true};
   return simt::launch<simt::NoShared>(grid, stream, quantize, arguments);
 }
 

@@ -30,13 +30,9 @@ SIMT_DEVICE int best_of_warp(float score, int id) {
   return id;
 }
 
-// One warp a row; lane l holds experts l, l + 32, ... in registers while the best are picked.
-// Limits: 48 registers.
-SIMT_KERNEL(kRouterThreads) router(RouterArguments arguments) {
-  const int row = simt::block_index() * kRouterWarps + simt::warp_index();
-  if (row >= arguments.rows) {
-    return;
-  }
+// The warp routes one row; lane l holds experts l, l + 32, ... in registers while the best are
+// picked.
+SIMT_DEVICE void route_row(const RouterArguments& arguments, int row) {
   const int lane = simt::lane_index();
   const float* logits = arguments.logits + static_cast<std::int64_t>(row) * arguments.experts;
   const int first = row * arguments.choices;
@@ -82,12 +78,23 @@ SIMT_KERNEL(kRouterThreads) router(RouterArguments arguments) {
   }
 }
 
+// Limits: 48 registers.
+SIMT_KERNEL(kRouterThreads) router(RouterArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
+  const int row = simt::block_index() * kRouterWarps + simt::warp_index();
+  if (row < arguments.rows) {
+    route_row(arguments, row);
+  }
+}
+
 inline int run_router(const RouterArguments& arguments, void* stream) {
   if (arguments.experts > kRouterExpertsMax || arguments.choices > kRouterChoicesMax) {
     return kInvalidArguments;
   }
   const GridShape grid{.blocks = {(arguments.rows + kRouterWarps - 1) / kRouterWarps, 1, 1},
-                       .threads = kRouterThreads};
+                       .threads = kRouterThreads,
+                       .dependent = true};
   return simt::launch<simt::NoShared>(grid, stream, router, arguments);
 }
 

@@ -65,6 +65,8 @@ SIMT_DEVICE Picked best_of_lanes(Picked best) {
 // Limits: 48 registers.
 SIMT_KERNEL(kPickThreads) pick(PickArguments arguments) {
   auto& shared = simt::shared<PickShared>();
+  simt::dependency_trigger();
+  simt::dependency_wait();
   const int row = simt::block_index_y();
   const PickRow settings = arguments.settings[row];
   const std::int64_t first = static_cast<std::int64_t>(row) * arguments.vocabulary;
@@ -108,6 +110,8 @@ SIMT_KERNEL(kPickThreads) pick(PickArguments arguments) {
 // One warp a row.
 // Limits: 24 registers.
 SIMT_KERNEL(32) pick_join(PickArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
   const int row = simt::block_index();
   const int blocks = PickBlocks(arguments.vocabulary);
   Picked best{kNothing, -1};
@@ -123,6 +127,8 @@ SIMT_KERNEL(32) pick_join(PickArguments arguments) {
 // One warp a sequence, one lane a draft.
 // Limits: 24 registers.
 SIMT_KERNEL(32) accept(AcceptArguments arguments) {
+  simt::dependency_trigger();
+  simt::dependency_wait();
   const int sequence = simt::block_index();
   const int lane = simt::lane_index();
   const int count = arguments.draft_count[sequence];
@@ -139,12 +145,13 @@ SIMT_KERNEL(32) accept(AcceptArguments arguments) {
 
 inline int run_pick(const PickArguments& arguments, void* stream) {
   const GridShape grid{.blocks = {PickBlocks(arguments.vocabulary), arguments.rows, 1},
-                       .threads = kPickThreads};
+                       .threads = kPickThreads,
+                       .dependent = true};
   const int error = simt::launch<PickShared>(grid, stream, pick, arguments);
   if (error != 0) {
     return error;
   }
-  const GridShape join{.blocks = {arguments.rows, 1, 1}, .threads = 32};
+  const GridShape join{.blocks = {arguments.rows, 1, 1}, .threads = 32, .dependent = true};
   return simt::launch<simt::NoShared>(join, stream, pick_join, arguments);
 }
 
@@ -152,7 +159,7 @@ inline int run_accept(const AcceptArguments& arguments, void* stream) {
   if (arguments.drafts_max > 32) {
     return kInvalidArguments;
   }
-  const GridShape grid{.blocks = {arguments.sequences, 1, 1}, .threads = 32};
+  const GridShape grid{.blocks = {arguments.sequences, 1, 1}, .threads = 32, .dependent = true};
   return simt::launch<simt::NoShared>(grid, stream, accept, arguments);
 }
 

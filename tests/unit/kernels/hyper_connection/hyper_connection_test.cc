@@ -262,5 +262,40 @@ TEST(HyperConnectionPost, MixesTransposedAndAddsPartsInOrder) {
   EXPECT_LE(worst, 1.0 / 256 * 1.01);
 }
 
+// Rows beyond a block's sixteen at a time, and beyond its 96.
+TEST(HyperConnectionPostMix, IsPostAndThenMix) {
+  for (const int rows : {1, 6, 17, 98}) {
+    constexpr int kSmallHidden = 128;
+    constexpr int kWidth = kStreams * kSmallHidden;
+    const auto streams = RandomBf16(At(rows * kWidth), 41);
+    const auto y = RandomFloats(At(2 * rows * kSmallHidden), 42);
+    const auto gates = RandomFloats(At(rows * 4), 43);
+    const auto comb = RandomFloats(At(rows * 16), 44, 0.3F);
+    const auto fn = RandomFloats(kMixes * kWidth, 45);
+    const auto run = [&](bool fused) {
+      std::vector<std::uint16_t> out = streams;
+      std::vector<float> partial(At(rows * kWidth / kMixColumnsPerBlock) * kMixPartials);
+      const PostMixArguments a{
+          {out.data(), y.data(), 2, gates.data(), comb.data(), rows, kSmallHidden, out.data()},
+          {out.data(), fn.data(), rows, kSmallHidden, kMixes, partial.data()}};
+      if (fused) {
+        EmulatePostMix(a);
+      } else {
+        EmulatePost(a.post);
+        EmulateMix(a.mix);
+      }
+      const auto* bits = reinterpret_cast<const std::uint16_t*>(partial.data());
+      out.insert(out.end(), bits, bits + partial.size() * 2);
+      return out;
+    };
+    std::vector<std::uint16_t> separate;
+    {
+      emulator::Emulation emulation;
+      separate = run(false);
+    }
+    EXPECT_EQ(InFiveOrders<std::uint16_t>([&] { return run(true); }), separate) << rows;
+  }
+}
+
 }  // namespace
 }  // namespace sparkspan::kernels

@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/indexer/select.h"
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
 
@@ -128,20 +129,23 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
       scales.begin(), scales.end(), [&] { return static_cast<std::uint8_t>(124 + random() % 4); });
   const auto weights = RandomFloats(At(rows * c.heads), 82);
   const int row_stride = keys + 3;
+  const auto arguments = [&](int first, int count, float* out) {
+    return IndexScoreArguments{codes.data() + At(first * c.heads) * kIndexCodeBytes,
+                               scales.data() + At(first * c.heads) * kIndexScaleBytes,
+                               weights.data() + first * c.heads,
+                               kWeightScale,
+                               count,
+                               c.heads,
+                               {pool.data(), stride, c.keys_per_page},
+                               table.data() + first * pages,
+                               pages,
+                               c.visible.data() + first,
+                               out,
+                               row_stride};
+  };
   const auto run = [&](int first, int count) {
     std::vector<float> out(At(count * row_stride), -7);
-    EmulateIndexScore({codes.data() + At(first * c.heads) * kIndexCodeBytes,
-                       scales.data() + At(first * c.heads) * kIndexScaleBytes,
-                       weights.data() + first * c.heads,
-                       kWeightScale,
-                       count,
-                       c.heads,
-                       {pool.data(), stride, c.keys_per_page},
-                       table.data() + first * pages,
-                       pages,
-                       c.visible.data() + first,
-                       out.data(),
-                       row_stride});
+    EmulateIndexScore(arguments(first, count, out.data()));
     return out;
   };
   emulator::Report report;
@@ -183,6 +187,22 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
   EXPECT_EQ(
       std::memcmp(alone.data(), scores.data() + (rows - 1) * row_stride, At(c.visible.back()) * 4),
       0);
+
+  // Scoring and selecting in one launch chooses what one after the other does.
+  constexpr int kChosen = 16;
+  std::vector<std::int32_t> separate(At(rows) * kChosen, 77);
+  EmulateTopK({scores.data(), row_stride, c.visible.data(), separate.data(), rows, kChosen});
+  std::vector<std::int32_t> arrivals(At(rows), 0);
+  const auto fused = InFiveOrders<std::int32_t>([&] {
+    std::vector<float> out(At(rows * row_stride));
+    std::vector<std::int32_t> chosen(At(rows) * kChosen, 77);
+    EmulateSelect({arguments(0, rows, out.data()),
+                   {out.data(), row_stride, c.visible.data(), chosen.data(), rows, kChosen},
+                   arrivals.data()});
+    return chosen;
+  });
+  EXPECT_EQ(fused, separate);
+  EXPECT_EQ(arrivals, std::vector<std::int32_t>(At(rows), 0));
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes,

@@ -346,11 +346,11 @@ INSTANTIATE_TEST_SUITE_P(Shapes,
                                          Case{false, 12},
                                          Case{false, 19}));
 
-TEST(Combine, AddsChoicesInOrderAndSkipsExpertsOfOthers) {
+TEST(Combine, AddsExpertsInAscendingOrderAndSkipsThoseOfOthers) {
   constexpr int kRows = 2;
-  constexpr int kChoices = 3;
-  constexpr int kWidth = 5;
-  const std::vector<std::int32_t> ids = {4, 9, 5, 0, 6, 4};
+  constexpr int kChoices = 4;
+  constexpr int kWidth = 50;
+  const std::vector<std::int32_t> ids = {6, 9, 4, 5, 0, 6, 5, 3};
   const auto y = RandomFloats(kRows * kChoices * kWidth, 91);
   const auto shared = RandomFloats(kRows * kWidth, 92);
   for (const bool round : {false, true}) {
@@ -369,10 +369,10 @@ TEST(Combine, AddsChoicesInOrderAndSkipsExpertsOfOthers) {
       return result;
     });
     const auto term = [&](float value) { return round ? simt::round_to_bf16(value) : value; };
+    const auto of = [&](int assignment, int i) { return term(y[At(assignment * kWidth + i)]); };
     for (int i = 0; i < kWidth; ++i) {
-      EXPECT_EQ(out[At(i)], (term(y[At(i)]) + term(y[At(10 + i)])) + term(shared[At(i)]));
-      EXPECT_EQ(out[At(5 + i)],
-                (term(y[At(20 + i)]) + term(y[At(25 + i)])) + term(shared[At(5 + i)]));
+      EXPECT_EQ(out[At(i)], ((of(2, i) + of(3, i)) + of(0, i)) + term(shared[At(i)]));
+      EXPECT_EQ(out[At(kWidth + i)], (of(6, i) + of(5, i)) + term(shared[At(kWidth + i)]));
     }
   }
 }

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/indexer/index_score.h"
+#include "kernels/indexer/top_k.h"
+
+namespace sparkspan::kernels {
+
+// IndexScore and TopK in one launch, with the same results. Rows that see at most k keys are not
+// scored.
+struct SelectArguments {
+  IndexScoreArguments score;
+  TopKArguments top_k;     // of score.scores and score.visible
+  std::int32_t* arrivals;  // [rows], zero before and after
+};
+
+int LaunchSelect(const SelectArguments& arguments, void* stream);
+void EmulateSelect(const SelectArguments& arguments);
+
+}  // namespace sparkspan::kernels
