@@ -86,18 +86,19 @@ cluster::EngineLoopOptions LoopOptions(const ClusterConfig& config) {
   options.step_timeout = std::chrono::milliseconds(config.timeouts.step_ms);
   options.form_timeout = std::chrono::milliseconds(config.timeouts.start_ms);
   // docs/engine.md: invariants.epoch.
-  options.first_epoch = engine::Epoch(static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(
-          std::chrono::system_clock::now().time_since_epoch())
-          .count()));
+  options.first_epoch = engine::Epoch(
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                     std::chrono::system_clock::now().time_since_epoch())
+                                     .count()));
   options.numerics = std::string(ToString(config.numerics));
   options.draft_mode = std::string(ToString(config.draft));
   return options;
 }
 
 engine::text::EncodingProfile EncodingOf(engine::config::EncodingProfile profile) {
-  return profile == engine::config::EncodingProfile::k0731 ? engine::text::EncodingProfile::k0731
-                                                           : engine::text::EncodingProfile::kPreview;
+  return profile == engine::config::EncodingProfile::k0731
+             ? engine::text::EncodingProfile::k0731
+             : engine::text::EncodingProfile::kPreview;
 }
 
 // Until a signal (OK) or the end of the engine (why).
@@ -166,14 +167,13 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   http::ServerOptions server_options;
   server_options.address = config.api.address;
   server_options.port = config.api.port;
-  ASSIGN_OR_RETURN(
-      const auto server,
-      http::Server::Start(server_options,
-                          [&](const http::HttpRequest& request,
-                              const http::Connection& client,
-                              bool is_overloaded) {
-                            return service.Handle(request, client, is_overloaded);
-                          }));
+  ASSIGN_OR_RETURN(const auto server,
+                   http::Server::Start(server_options,
+                                       [&](const http::HttpRequest& request,
+                                           const http::Connection& client,
+                                           bool is_overloaded) {
+                                         return service.Handle(request, client, is_overloaded);
+                                       }));
   LOG(INFO) << absl::StrFormat(
       "serving %s at http://%s:%d/v1", model.names[0], config.api.address, server->port());
   const absl::Status ended = WaitForEnd(loop, stop);

@@ -24,7 +24,6 @@
 #include "engine/weights/checkpoint.h"
 #include "engine/weights/host_memory.h"
 #include "engine/weights/rank_weights.h"
-#include "kernels/cpu/arithmetic.h"
 
 namespace sparkspan::worker {
 namespace {
@@ -136,7 +135,7 @@ Lifecycle::Lifecycle(ClusterConfig config,
   identity_.checkpoint_hash = CheckpointHash(*checkpoint_);
   identity_.numerics_hash = profile_.Hash();
   identity_.architecture = MachineArchitecture();
-  identity_.simd_target = kernels::cpu::VectorTargetName();
+  identity_.simd_target = engine::model::VectorInstructionsOf(engine::model::Device::kCpu);
   identity_.device = absl::StrFormat(
       "cpu, %d threads, %s", rank_config_.device.cpu_threads, identity_.simd_target);
   progress_.phases.push_back({"checkpoint headers", checkpoint_->open_seconds()});

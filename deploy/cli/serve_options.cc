@@ -73,37 +73,36 @@ std::map<std::string_view, Setter> Flags(ServeOptions* options, std::int32_t* th
   LocalCluster& cluster = options->cluster;
   engine::config::Limits& limits = cluster.limits;
   std::int64_t* kv_tokens = &limits.kv_tokens.emplace(0);
-  return {
-      {"--model-path", TextOf(&cluster.model.path)},
-      {"--ranks", IntegerOf(&options->ranks, 1, kRanksMax)},
-      {"--threads", IntegerOf(threads, 1, 256)},
-      {"--host", TextOf(&cluster.api_address)},
-      {"--port", IntegerOf(&cluster.api_port, 1, 65'535)},
-      {"--max-model-len",
-       IntegerOf(&limits.context_length, 1, kLarge, &options->has_context_length)},
-      {"--max-num-seqs", IntegerOf(&limits.sequences, 1, 4096)},
-      {"--max-num-batched-tokens", IntegerOf(&limits.step_rows, 1, 65'536)},
-      {"--max-waiting-requests", IntegerOf(&limits.waiting_requests, 0, 1'000'000)},
-      {"--kv-tokens", IntegerOf(kv_tokens, 256, kLarge, &options->has_kv_tokens)},
-      {"--memory-reserve-bytes", IntegerOf(&limits.memory_reserve_bytes, 0, kLarge)},
-      {"--served-model-name",
-       [&cluster](std::string_view, std::string_view text) {
-         cluster.model.served_names.emplace_back(text);
-         return absl::OkStatus();
-       }},
-      {"--numerics",
-       ChoiceOf<Numerics>(&cluster.numerics,
-                          {{"quantised", Numerics::kQuantised},
-                           {"unquantised", Numerics::kUnquantised}})},
-      {"--experts",
-       ChoiceOf<Experts>(&cluster.experts,
-                         {{"split", Experts::kSplit}, {"whole", Experts::kWhole}})},
-      {"--encoding-profile",
-       ChoiceOf<EncodingProfile>(
-           &cluster.model.encoding_profile,
-           {{"preview", EncodingProfile::kPreview}, {"0731", EncodingProfile::k0731}})},
-      {"--default-thinking", TextOf(&cluster.model.default_thinking)},
-      {"--api-keys-file", TextOf(&cluster.keys_file)}};
+  return {{"--model-path", TextOf(&cluster.model.path)},
+          {"--ranks", IntegerOf(&options->ranks, 1, kRanksMax)},
+          {"--threads", IntegerOf(threads, 1, 256)},
+          {"--host", TextOf(&cluster.api_address)},
+          {"--port", IntegerOf(&cluster.api_port, 1, 65'535)},
+          {"--max-model-len",
+           IntegerOf(&limits.context_length, 1, kLarge, &options->has_context_length)},
+          {"--max-num-seqs", IntegerOf(&limits.sequences, 1, 4096)},
+          {"--max-num-batched-tokens", IntegerOf(&limits.step_rows, 1, 65'536)},
+          {"--max-waiting-requests", IntegerOf(&limits.waiting_requests, 0, 1'000'000)},
+          {"--kv-tokens", IntegerOf(kv_tokens, 256, kLarge, &options->has_kv_tokens)},
+          {"--memory-reserve-bytes", IntegerOf(&limits.memory_reserve_bytes, 0, kLarge)},
+          {"--served-model-name",
+           [&cluster](std::string_view, std::string_view text) {
+             cluster.model.served_names.emplace_back(text);
+             return absl::OkStatus();
+           }},
+          {"--numerics",
+           ChoiceOf<Numerics>(
+               &cluster.numerics,
+               {{"quantised", Numerics::kQuantised}, {"unquantised", Numerics::kUnquantised}})},
+          {"--experts",
+           ChoiceOf<Experts>(&cluster.experts,
+                             {{"split", Experts::kSplit}, {"whole", Experts::kWhole}})},
+          {"--encoding-profile",
+           ChoiceOf<EncodingProfile>(
+               &cluster.model.encoding_profile,
+               {{"preview", EncodingProfile::kPreview}, {"0731", EncodingProfile::k0731}})},
+          {"--default-thinking", TextOf(&cluster.model.default_thinking)},
+          {"--api-keys-file", TextOf(&cluster.keys_file)}};
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ StopSignal::StopSignal() {
 }
 
 bool StopSignal::WaitUntil(Time deadline) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-      deadline - std::chrono::steady_clock::now());
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   pollfd polled{descriptor_.get(), POLLIN, 0};
   poll(&polled, 1, static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000)));
   signalfd_siginfo info;

@@ -16,7 +16,8 @@ namespace sparkspan::engine::cache {
 // A rank's KV blocks, allocated once. Not thread-safe by itself: the executor's thread owns it.
 class KvPool {
  public:
-  // `blocks` blocks of layout.block_bytes, zeroed and resident. An error names the bytes that were refused.
+  // `blocks` blocks of layout.block_bytes, zeroed and resident. An error names the bytes that were
+  // refused.
   static absl::StatusOr<std::unique_ptr<KvPool>> Create(const kernels::CacheLayout& layout,
                                                         std::int32_t blocks);
 

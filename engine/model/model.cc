@@ -63,6 +63,10 @@ absl::Status CheckParts(const ModelParts& parts,
 
 }  // namespace
 
+std::string VectorInstructionsOf(Device device) {
+  return device == Device::kReference ? "scalar" : kernels::cpu::VectorTargetName();
+}
+
 kernels::CacheLayout CacheLayoutOf(const kernels::OpsShape& shape,
                                    std::span<const int> ratios,
                                    const ModelOptions& options) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -116,6 +117,11 @@ class Model {
                                const ForwardOptions& options,
                                ForwardResult* result) = 0;
 };
+
+// The vector instructions that a model on this device runs with on this processor ("AVX2", ...), or
+// "scalar" for the reference. Ranks of one group must agree on them: other instructions may round
+// otherwise.
+std::string VectorInstructionsOf(Device device);
 
 // The layout that Create would use: for budgeting memory before weights are there.
 kernels::CacheLayout CacheLayoutOf(const kernels::OpsShape& shape,

@@ -86,10 +86,10 @@ absl::StatusOr<std::shared_ptr<api::GenerationStream>> EngineLoop::Submit(
     const engine::schedule::SchedulerOptions& limits = options_.scheduler;
     if (streams_.size() >= static_cast<std::size_t>(limits.running_max) +
                                static_cast<std::size_t>(limits.waiting_max)) {
-      return absl::ResourceExhaustedError(absl::StrFormat(
-          "%d requests run and %d wait already: try again later",
-          limits.running_max,
-          streams_.size() - static_cast<std::size_t>(limits.running_max)));
+      return absl::ResourceExhaustedError(
+          absl::StrFormat("%d requests run and %d wait already: try again later",
+                          limits.running_max,
+                          streams_.size() - static_cast<std::size_t>(limits.running_max)));
     }
     ASSIGN_OR_RETURN(const SequenceId id, scheduler_->Admit(MakeRequest(std::move(request)), now));
     streams_.emplace(id, Running{stream, now});

@@ -36,7 +36,8 @@ ALLOWED_INCLUDES = {
     "engine/schedule": {"engine/base", "engine/runtime/plan.h", "engine/runtime/plan_check.h"},
     "engine/runtime": {"engine/base", "engine/tensor", "engine/weights", "engine/cache",
                        "engine/collective", "engine/model", "engine/draft", "kernels", "proto"},
-    "worker": {"engine", "proto"},
+    # The numerics profile is a value that a worker chooses and compares.
+    "worker": {"engine", "proto", "kernels/numerics"},
     "head": {"engine", "proto"},
     "deploy": {"engine", "proto", "kernels", "deploy"},
     "tests": {"engine", "head", "worker", "kernels", "proto", "deploy", "tests"},
