@@ -13,6 +13,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status.h"
 #include "engine/base/stop_signal.h"
+#include "engine/config/check_supported.h"
 #include "engine/config/node_pins.h"
 #include "engine/config/parse_cluster_config.h"
 #include "engine/weights/checkpoint.h"
@@ -135,6 +136,7 @@ void Drain(const cluster::EngineLoop& loop, http::Service& service, engine::Stop
 absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   Phases phases;
   ASSIGN_OR_RETURN(const ClusterConfig config, engine::config::ReadClusterConfig(file));
+  RETURN_IF_ERROR(CheckSupported(config));
   const NodeConfig& node = HeadNode(config);
   RETURN_IF_ERROR(engine::config::VerifyControlPin(node));
   ASSIGN_OR_RETURN(const std::vector<std::string> keys, ReadApiKeys(config.api.keys_file));

@@ -17,6 +17,7 @@
 #include "engine/base/process_memory.h"
 #include "engine/base/status.h"
 #include "engine/collective/tcp_communicator.h"
+#include "engine/config/check_supported.h"
 #include "engine/config/node_pins.h"
 #include "engine/model/bind_weights.h"
 #include "engine/model/memory_plan.h"
@@ -46,21 +47,6 @@ double SecondsSince(engine::Time begin) {
 const RankConfig& ConfigOf(const NodeConfig& node, Rank rank) {
   return *std::find_if(
       node.ranks.begin(), node.ranks.end(), [&](const auto& one) { return one.rank == rank; });
-}
-
-// What this build cannot do is refused by name before anything is opened.
-absl::Status CheckSupported(const NodeConfig& node, const RankConfig& rank) {
-  if (rank.device.kind != engine::config::DeviceKind::kCpu) {
-    return absl::UnimplementedError(absl::StrFormat(
-        "rank %d: device cuda: this release executes on cpu only; write device: cpu",
-        rank.rank.value()));
-  }
-  if (node.data == engine::config::DataTransport::kRails) {
-    return absl::UnimplementedError(absl::StrFormat(
-        "node %s: data names RDMA rails: this release exchanges over TCP; write data: tcp",
-        node.name));
-  }
-  return absl::OkStatus();
 }
 
 std::string MachineArchitecture() {
@@ -105,7 +91,7 @@ absl::StatusOr<std::unique_ptr<Lifecycle>> Lifecycle::Start(ClusterConfig config
   }
   const NodeConfig& node = NodeOf(config, rank);
   const RankConfig& own = ConfigOf(node, rank);
-  RETURN_IF_ERROR(CheckSupported(node, own));
+  RETURN_IF_ERROR(CheckSupported(config));
   RETURN_IF_ERROR(engine::config::VerifyPins(node));
   const std::string& path = node.model_path.empty() ? config.model.path : node.model_path;
   ASSIGN_OR_RETURN(auto checkpoint, engine::weights::Checkpoint::Open(path));

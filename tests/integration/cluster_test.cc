@@ -1,0 +1,366 @@
+#include <gmock/gmock.h>
+#include <grpcpp/create_channel.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "engine/config/local_config.h"
+#include "engine/fabric/pinned_socket.h"
+#include "head/cluster/engine_loop.h"
+#include "head/cluster/remote_cluster.h"
+#include "proto/sparkspan/v1/worker.grpc.pb.h"
+#include "worker/lifecycle.h"
+#include "worker/service.h"
+
+// Workers and the head's side of their streams in one process, over real sockets on loopback.
+namespace sparkspan::tests {
+namespace {
+
+using engine::Rank;
+using engine::config::ClusterConfig;
+using ::testing::HasSubstr;
+
+constexpr const char* kVersion = "test";
+
+engine::Time Soon() {
+  return std::chrono::steady_clock::now() + std::chrono::seconds(60);
+}
+
+std::uint16_t FreePort() {
+  const auto socket = engine::fabric::ListenPinned(
+      {"lo", {0x7F000001}}, 0, engine::fabric::LocalPeers::kSome, /*backlog=*/1);
+  EXPECT_TRUE(socket.ok()) << socket.status();
+  return engine::fabric::LocalEndpoint(socket->get())->port;
+}
+
+ClusterConfig MakeConfig(int ranks) {
+  engine::config::LocalCluster local;
+  local.model.path = "deploy/demo/model";
+  local.model.served_names = {"demo"};
+  local.limits.context_length = 1024;
+  local.limits.sequences = 2;
+  local.limits.step_rows = 128;
+  local.limits.kv_tokens = 2048;
+  local.limits.memory_reserve_bytes = 0;
+  for (int rank = 0; rank < ranks; ++rank) {
+    local.devices.emplace_back();
+    local.control_ports.push_back(FreePort());
+    local.data_ports.push_back(FreePort());
+  }
+  const absl::StatusOr<ClusterConfig> config = engine::config::MakeLocalConfig(local);
+  EXPECT_TRUE(config.ok()) << config.status();
+  return *config;
+}
+
+// A worker process's two halves.
+struct Worker {
+  std::unique_ptr<worker::Lifecycle> lifecycle;
+  std::unique_ptr<worker::Service> service;
+};
+
+Worker StartWorker(const ClusterConfig& config, int rank, const std::string& version = kVersion) {
+  Worker worker;
+  auto lifecycle = worker::Lifecycle::Start(config, Rank(rank));
+  EXPECT_TRUE(lifecycle.ok()) << lifecycle.status();
+  worker.lifecycle = *std::move(lifecycle);
+  worker::ServiceOptions options;
+  options.address = "127.0.0.1";
+  options.port = config.nodes[0].ranks[static_cast<std::size_t>(rank)].control_port;
+  options.head_address = "127.0.0.1";
+  options.program_version = version;
+  auto service = worker::Service::Start(options, *worker.lifecycle);
+  EXPECT_TRUE(service.ok()) << service.status();
+  worker.service = *std::move(service);
+  return worker;
+}
+
+std::unique_ptr<head::cluster::RemoteCluster> MakeCluster(const ClusterConfig& config) {
+  head::cluster::RemoteClusterOptions options;
+  const auto endpoints = ControlEndpoints(config);
+  for (std::size_t rank = 0; rank < endpoints.size(); ++rank) {
+    options.workers.push_back({Rank(static_cast<std::int32_t>(rank)), "local", endpoints[rank]});
+  }
+  options.control = config.nodes[0].control;
+  options.program_version = kVersion;
+  options.config_hash = Hash(config);
+  options.shape.ranks = config.ranks();
+  auto cluster = head::cluster::RemoteCluster::Create(std::move(options));
+  EXPECT_TRUE(cluster.ok()) << cluster.status();
+  return *std::move(cluster);
+}
+
+// One greedy step of a prompt that opens sequence 1.
+engine::runtime::StepPlan FirstPlan(engine::Epoch epoch) {
+  engine::runtime::StepPlan plan;
+  plan.epoch = epoch;
+  plan.step = engine::Step(1);
+  engine::runtime::SequenceOpen open;
+  open.sequence = engine::SequenceId(1);
+  open.sampling.temperature = 0;
+  open.prompt_tokens = 3;
+  plan.open.push_back(open);
+  plan.grants.push_back({engine::SequenceId(1), {0}});
+  engine::runtime::RowSpan span;
+  span.sequence = engine::SequenceId(1);
+  span.tokens = std::vector<engine::Token>{10, 11, 12};
+  span.sample = true;
+  plan.spans.push_back(span);
+  return plan;
+}
+
+std::optional<engine::Token> RunFirstStep(head::cluster::RemoteCluster& cluster,
+                                          engine::Epoch epoch) {
+  EXPECT_TRUE(cluster.Submit(FirstPlan(epoch)).ok());
+  const auto result = cluster.Collect(Soon());
+  if (!result.ok()) {
+    ADD_FAILURE() << result.status();
+    return std::nullopt;
+  }
+  return result->sequences.at(0).tokens.at(0).token;
+}
+
+TEST(ClusterTest, RanksFormAGroupAndALaterEpochStartsAfresh) {
+  const ClusterConfig config = MakeConfig(2);
+  const Worker first = StartWorker(config, 0);
+  const Worker second = StartWorker(config, 1);
+  const auto cluster = MakeCluster(config);
+  ASSERT_TRUE(cluster->Reform(engine::Epoch(5), Soon()).ok());
+  EXPECT_EQ(cluster->Shape().kv_blocks, 8);
+  EXPECT_EQ(cluster->Shape().epoch, engine::Epoch(5));
+  const auto token = RunFirstStep(*cluster, engine::Epoch(5));
+  ASSERT_TRUE(cluster->Watch().ok());
+  ASSERT_TRUE(cluster->Reform(engine::Epoch(6), Soon()).ok());
+  EXPECT_EQ(RunFirstStep(*cluster, engine::Epoch(6)), token);
+  for (const head::api::RankStatus& rank : cluster->Ranks()) {
+    EXPECT_EQ(rank.state, "ready");
+    EXPECT_GT(rank.weights_bytes, 0);
+  }
+}
+
+// A worker that comes up after the head is waited for; one that dies is named, and when it is back
+// the other one has kept its weights.
+TEST(ClusterTest, ADeadRankIsNamedAndRejoins) {
+  const ClusterConfig config = MakeConfig(2);
+  const Worker first = StartWorker(config, 0);
+  const auto cluster = MakeCluster(config);
+  const absl::Status early =
+      cluster->Reform(engine::Epoch(1), std::chrono::steady_clock::now() + std::chrono::seconds(1));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(early)) << early;
+  EXPECT_EQ(cluster->Ranks()[1].state, "connecting");
+  EXPECT_THAT(cluster->Ranks()[1].detail, HasSubstr("cannot connect to 127.0.0.1"));
+
+  std::optional<Worker> second = StartWorker(config, 1);
+  ASSERT_TRUE(cluster->Reform(engine::Epoch(2), Soon()).ok());
+  const auto token = RunFirstStep(*cluster, engine::Epoch(2));
+  second.reset();
+  absl::Status lost;
+  while (lost.ok() && std::chrono::steady_clock::now() < Soon()) {
+    lost = cluster->Watch();
+  }
+  EXPECT_TRUE(absl::IsUnavailable(lost)) << lost;
+  EXPECT_THAT(std::string(lost.message()), HasSubstr("rank 1 (node local"));
+  EXPECT_EQ(cluster->Ranks()[1].state, "lost");
+  EXPECT_EQ(cluster->Submit(FirstPlan(engine::Epoch(2))).code(), lost.code());
+
+  second = StartWorker(config, 1);
+  ASSERT_TRUE(cluster->Reform(engine::Epoch(3), Soon()).ok());
+  EXPECT_EQ(RunFirstStep(*cluster, engine::Epoch(3)), token);
+}
+
+TEST(ClusterTest, AWorkerOfAnotherReleaseOrConfigurationRefuses) {
+  const ClusterConfig config = MakeConfig(1);
+  {
+    const Worker other = StartWorker(config, 0, "other release");
+    const absl::Status status = MakeCluster(config)->Reform(engine::Epoch(1), Soon());
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("other release"));
+  }
+  ClusterConfig changed = config;
+  changed.limits.sequences += 1;
+  const Worker worker = StartWorker(config, 0);
+  const absl::Status status = MakeCluster(changed)->Reform(engine::Epoch(1), Soon());
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("cluster.yaml has hash"));
+}
+
+// A plan that contradicts the worker's state ends the epoch with the worker's own words.
+TEST(ClusterTest, AnImpossiblePlanEndsTheEpochWithTheReason) {
+  const ClusterConfig config = MakeConfig(2);
+  const Worker first = StartWorker(config, 0);
+  const Worker second = StartWorker(config, 1);
+  const auto cluster = MakeCluster(config);
+  ASSERT_TRUE(cluster->Reform(engine::Epoch(1), Soon()).ok());
+  engine::runtime::StepPlan plan = FirstPlan(engine::Epoch(1));
+  plan.grants[0].blocks = {100};
+  ASSERT_TRUE(cluster->Submit(plan).ok());
+  const auto result = cluster->Collect(Soon());
+  EXPECT_TRUE(absl::IsUnavailable(result.status())) << result.status();
+  EXPECT_THAT(std::string(result.status().message()), HasSubstr("100"));
+  ASSERT_TRUE(cluster->Reform(engine::Epoch(2), Soon()).ok());
+  EXPECT_TRUE(RunFirstStep(*cluster, engine::Epoch(2)).has_value());
+}
+
+// A newer head takes a worker over from an older one that still holds it.
+TEST(ClusterTest, ANewerHeadTakesTheLeaseAndTheOlderOneIsTurnedAway) {
+  const ClusterConfig config = MakeConfig(1);
+  const Worker worker = StartWorker(config, 0);
+  const auto older = MakeCluster(config);
+  ASSERT_TRUE(older->Reform(engine::Epoch(10), Soon()).ok());
+  const auto newer = MakeCluster(config);
+  ASSERT_TRUE(newer->Reform(engine::Epoch(20), Soon()).ok());
+  EXPECT_TRUE(RunFirstStep(*newer, engine::Epoch(20)).has_value());
+  absl::Status lost;
+  while (lost.ok() && std::chrono::steady_clock::now() < Soon()) {
+    lost = older->Watch();
+  }
+  EXPECT_TRUE(absl::IsUnavailable(lost)) << lost;
+  const absl::Status stale =
+      older->Reform(engine::Epoch(11), std::chrono::steady_clock::now() + std::chrono::seconds(1));
+  EXPECT_FALSE(stale.ok());
+  EXPECT_TRUE(newer->Watch().ok());
+}
+
+TEST(ClusterTest, TheEngineLoopServesOverRealWorkers) {
+  const ClusterConfig config = MakeConfig(2);
+  const Worker first = StartWorker(config, 0);
+  std::optional<Worker> second = StartWorker(config, 1);
+  const auto cluster = MakeCluster(config);
+  const engine::SteadyClock clock;
+  head::cluster::EngineLoopOptions options;
+  options.scheduler.running_max = 2;
+  options.scheduler.step_rows_max = 128;
+  options.scheduler.context_tokens_max = 1024;
+  options.first_epoch = engine::Epoch(1);
+  head::cluster::EngineLoop loop(options, *cluster, clock);
+  const auto generate = [&]() -> std::vector<engine::Token> {
+    while (loop.Status().state != head::api::EngineState::kReady &&
+           std::chrono::steady_clock::now() < Soon()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    head::api::GenerationRequest request;
+    request.prompt = {10, 11, 12};
+    request.sampling.temperature = 0;
+    request.max_tokens = 20;
+    const auto stream = loop.Submit(std::move(request));
+    EXPECT_TRUE(stream.ok()) << stream.status();
+    std::vector<engine::Token> tokens;
+    while (const auto event = (*stream)->Pop(Soon())) {
+      for (const auto& token : event->tokens) {
+        tokens.push_back(token.token);
+      }
+    }
+    return tokens;
+  };
+  const std::vector<engine::Token> tokens = generate();
+  EXPECT_EQ(tokens.size(), 20u);
+  second.reset();
+  while (loop.Status().state == head::api::EngineState::kReady &&
+         std::chrono::steady_clock::now() < Soon()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_THAT(loop.Status().detail, HasSubstr("rank 1"));
+  second = StartWorker(config, 1);
+  EXPECT_EQ(generate(), tokens);
+  cluster->Stop();
+}
+
+// What a head that is none can do.
+class StrangerTest : public ::testing::Test {
+ protected:
+  StrangerTest() : config_(MakeConfig(1)), worker_(StartWorker(config_, 0)) {
+    channel_ = grpc::CreateChannel(
+        absl::StrFormat("ipv4:127.0.0.1:%d", config_.nodes[0].ranks[0].control_port),
+        grpc::InsecureChannelCredentials());
+    stub_ = v1::Worker::NewStub(channel_);
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  }
+
+  v1::Hello GoodHello() const {
+    v1::Hello hello;
+    hello.set_wire_version(engine::runtime::kWireVersion);
+    hello.set_program_version(kVersion);
+    hello.set_epoch(7);
+    hello.set_config_hash(Hash(config_));
+    return hello;
+  }
+
+  // The worker's answer to a hello.
+  v1::WorkerMessage Greet(const v1::Hello& hello) {
+    stream_ = stub_->Serve(&context_);
+    v1::HeadMessage message;
+    *message.mutable_hello() = hello;
+    stream_->Write(message);
+    v1::WorkerMessage answer;
+    EXPECT_TRUE(stream_->Read(&answer));
+    return answer;
+  }
+
+  const ClusterConfig config_;
+  const Worker worker_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Worker::Stub> stub_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::HeadMessage, v1::WorkerMessage>> stream_;
+};
+
+TEST_F(StrangerTest, AHelloIsAnsweredWithTheIdentity) {
+  const v1::WorkerMessage answer = Greet(GoodHello());
+  ASSERT_TRUE(answer.has_identity());
+  EXPECT_EQ(answer.identity().config_hash(), Hash(config_));
+  EXPECT_NE(answer.identity().checkpoint_hash(), 0u);
+}
+
+TEST_F(StrangerTest, AnotherWireVersionIsRefusedWithBothNumbers) {
+  v1::Hello hello = GoodHello();
+  hello.set_wire_version(99);
+  const v1::WorkerMessage answer = Greet(hello);
+  ASSERT_TRUE(answer.has_failure());
+  EXPECT_TRUE(answer.failure().refused());
+  EXPECT_THAT(answer.failure().message(), HasSubstr("wire version 99"));
+}
+
+TEST_F(StrangerTest, AnotherRankIsRefused) {
+  v1::Hello hello = GoodHello();
+  hello.set_rank(3);
+  const v1::WorkerMessage answer = Greet(hello);
+  ASSERT_TRUE(answer.has_failure());
+  EXPECT_THAT(answer.failure().message(), HasSubstr("asked for rank 3"));
+}
+
+TEST_F(StrangerTest, AStreamWithoutAHelloIsAnError) {
+  stream_ = stub_->Serve(&context_);
+  stream_->Write(v1::HeadMessage());
+  v1::WorkerMessage answer;
+  EXPECT_FALSE(stream_->Read(&answer));
+  EXPECT_EQ(stream_->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST(SourceTest, AHeadFromAnotherAddressIsRefused) {
+  const ClusterConfig config = MakeConfig(1);
+  const auto lifecycle = worker::Lifecycle::Start(config, Rank(0));
+  ASSERT_TRUE(lifecycle.ok()) << lifecycle.status();
+  worker::ServiceOptions options;
+  options.address = "127.0.0.1";
+  options.head_address = "192.168.177.1";
+  options.program_version = kVersion;
+  const auto service = worker::Service::Start(options, **lifecycle);
+  ASSERT_TRUE(service.ok()) << service.status();
+  const auto channel = grpc::CreateChannel(absl::StrFormat("ipv4:127.0.0.1:%d", (*service)->port()),
+                                           grpc::InsecureChannelCredentials());
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  const auto stream = v1::Worker::NewStub(channel)->Serve(&context);
+  v1::WorkerMessage answer;
+  EXPECT_FALSE(stream->Read(&answer));
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_THAT(status.error_message(), HasSubstr("192.168.177.1"));
+}
+
+}  // namespace
+}  // namespace sparkspan::tests
