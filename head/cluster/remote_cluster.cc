@@ -235,9 +235,21 @@ absl::Status RemoteCluster::Form(engine::Epoch epoch,
     std::optional<LinkEvent> event = events_->Pop(Now() + kEventSlice);
     if (event.has_value()) {
       RETURN_IF_ERROR(TakeFormingEvent(*std::move(event)));
+    } else {
+      DescribeUnreached();
     }
   }
   return absl::OkStatus();
+}
+
+void RemoteCluster::DescribeUnreached() {
+  for (const WorkerEndpoint& endpoint : options_.workers) {
+    const Worker& worker = workers_[static_cast<std::size_t>(endpoint.rank.value())];
+    const auto path = worker.relay->path();
+    if (!worker.identity.has_value() && !path.ok()) {
+      SetState(endpoint.rank, "connecting", std::string(path.status().message()));
+    }
+  }
 }
 
 absl::Status RemoteCluster::TakeFormingEvent(LinkEvent event) {
@@ -316,8 +328,7 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const LinkEnd& end) {
   worker.link.reset();
   worker.identity.reset();
   worker.retry_at = Now() + kReconnectPause;
-  const auto path = worker.relay->path();
-  SetState(rank, "connecting", std::string((path.ok() ? end.why : path.status()).message()));
+  SetState(rank, "connecting", std::string(end.why.message()));
   return absl::OkStatus();
 }
 

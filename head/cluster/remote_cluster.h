@@ -90,6 +90,8 @@ class RemoteCluster final : public engine::runtime::Cluster {
   absl::Status TakeForming(engine::Rank rank, const LinkEnd& end);
   // Until `done` holds for every worker.
   absl::Status Form(engine::Epoch epoch, bool (*done)(const Worker&), engine::Time deadline);
+  // Says of each worker that could not be reached so far why.
+  void DescribeUnreached();
   absl::Status CheckAgreement() const;
   absl::Status LostStatus(engine::Rank rank, const LinkEnd& end);
   // Takes what a worker said while the group serves.

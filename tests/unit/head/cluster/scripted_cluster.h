@@ -19,7 +19,7 @@ class ScriptedCluster final : public engine::runtime::Cluster {
 
   engine::runtime::ClusterShape Shape() const override {
     engine::runtime::ClusterShape shape;
-    shape.kv_blocks = 64;
+    shape.kv_blocks = 1 << 16;
     shape.kv_block_tokens = 256;
     return shape;
   }
