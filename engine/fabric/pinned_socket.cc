@@ -5,7 +5,6 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -47,24 +46,11 @@ absl::StatusOr<Endpoint> EndpointOf(int socket, decltype(&getsockname) read, con
   return Endpoint{Ipv4Address{ntohl(address.sin_addr.s_addr)}, ntohs(address.sin_port)};
 }
 
-absl::StatusOr<bool> IsThisMachine(Ipv4Address address, const AddressSource& addresses) {
-  if (address.IsLoopback()) {
-    return true;
-  }
-  ASSIGN_OR_RETURN(const std::vector<InterfaceAddress> held, addresses.Addresses());
-  return std::any_of(held.begin(), held.end(), [&](const InterfaceAddress& one) {
-    return one.address == address;
-  });
-}
-
-// Loopback peers of the loopback interface do travel on the pin; those of any other do not.
-absl::StatusOr<bool> Bypasses(const DeclaredPin& pin,
-                              Ipv4Address peer,
-                              const AddressSource& addresses) {
-  if (pin.address.IsLoopback() && peer.IsLoopback()) {
-    return false;
-  }
-  return IsThisMachine(peer, addresses);
+// Whether packets to `peer` stay inside this machine and so never reach the pin's interface. A node
+// has one address per plane (engine/config checks it), so that a peer on this machine has the pin's
+// own. Loopback peers of the loopback interface do travel on the pin.
+bool BypassesInterface(const DeclaredPin& pin, Ipv4Address peer) {
+  return peer == pin.address && !pin.address.IsLoopback();
 }
 
 absl::Status BindToDevice(int socket, const std::string& interface) {
@@ -139,8 +125,7 @@ absl::StatusOr<UniqueFd> ListenPinned(const DeclaredPin& pin,
 
 absl::StatusOr<UniqueFd> OpenPinned(const DeclaredPin& pin, Ipv4Address peer) {
   ASSIGN_OR_RETURN(UniqueFd socket, OpenSocket());
-  ASSIGN_OR_RETURN(const bool bypasses, Bypasses(pin, peer, KernelAddressSource()));
-  if (!bypasses) {
+  if (!BypassesInterface(pin, peer)) {
     RETURN_IF_ERROR(BindToDevice(socket.get(), pin.interface));
   }
   // The port is chosen at connect, so that many connections may share the address.
@@ -152,8 +137,8 @@ absl::StatusOr<UniqueFd> OpenPinned(const DeclaredPin& pin, Ipv4Address peer) {
 
 absl::Status BindToPath(int socket, const DeclaredPin& pin) {
   ASSIGN_OR_RETURN(const Endpoint peer, PeerEndpoint(socket));
-  ASSIGN_OR_RETURN(const bool bypasses, Bypasses(pin, peer.address, KernelAddressSource()));
-  return bypasses ? absl::OkStatus() : BindToDevice(socket, pin.interface);
+  return BypassesInterface(pin, peer.address) ? absl::OkStatus()
+                                              : BindToDevice(socket, pin.interface);
 }
 
 absl::StatusOr<SocketPath> ProvePath(int socket,
@@ -196,8 +181,8 @@ absl::StatusOr<SocketPath> ProvePath(int socket,
     path.binding = Binding::kDevice;
     return path;
   }
-  ASSIGN_OR_RETURN(const bool bypasses, Bypasses(pin, path.peer.address, addresses));
-  path.binding = bypasses ? Binding::kSameMachine : Binding::kSourceAddress;
+  path.binding =
+      BypassesInterface(pin, path.peer.address) ? Binding::kSameMachine : Binding::kSourceAddress;
   return path;
 }
 

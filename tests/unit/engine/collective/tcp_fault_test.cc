@@ -59,9 +59,12 @@ bool ReadsEnd(const UniqueFd& socket) {
   return recv(socket.get(), &byte, 1, 0) <= 0;
 }
 
-// Two ranks that differ by what `change` does to the connecting one. The accepting one would wait
-// for a better peer; it is aborted as the head would do.
-std::vector<absl::Status> ConnectDiffering(const std::function<void(TcpOptions&)>& change) {
+enum class Accepting { kGoesOn, kFails };
+
+// Two ranks that differ by what `change` does to the connecting one. An accepting rank that goes on
+// to wait for a better peer is aborted, as the head would do.
+std::vector<absl::Status> ConnectDiffering(Accepting accepting_rank,
+                                           const std::function<void(TcpOptions&)>& change) {
   TcpGroup group(2);
   for (int rank = 0; rank < 2; ++rank) {
     group.options(rank).connect_timeout = kNever;
@@ -73,14 +76,16 @@ std::vector<absl::Status> ConnectDiffering(const std::function<void(TcpOptions&)
     Thread accepting("accepting",
                      [&] { statuses[0] = group.communicator(0).Connect(group.listener(0)); });
     statuses[1] = group.communicator(1).Connect(group.listener(1));
-    group.communicator(0).Abort(absl::CancelledError("the test is over"));
+    if (accepting_rank == Accepting::kGoesOn) {
+      group.communicator(0).Abort(absl::CancelledError("the test is over"));
+    }
   }
   return statuses;
 }
 
 TEST(TcpHandshake, AnotherKeyIsRefused) {
-  const std::vector<absl::Status> statuses =
-      ConnectDiffering([](TcpOptions& options) { options.key[31] ^= std::byte{1}; });
+  const std::vector<absl::Status> statuses = ConnectDiffering(
+      Accepting::kGoesOn, [](TcpOptions& options) { options.key[31] ^= std::byte{1}; });
   EXPECT_THAT(Message(statuses[1]),
               AllOf(HasSubstr("rank 0 (127.0.0.1:"),
                     HasSubstr("interface lo"),
@@ -91,13 +96,13 @@ TEST(TcpHandshake, AnotherKeyIsRefused) {
 
 TEST(TcpHandshake, AnOlderEpochIsRefused) {
   const std::vector<absl::Status> statuses =
-      ConnectDiffering([](TcpOptions& options) { options.epoch = Epoch(6); });
+      ConnectDiffering(Accepting::kGoesOn, [](TcpOptions& options) { options.epoch = Epoch(6); });
   EXPECT_THAT(Message(statuses[1]), HasSubstr("refused rank 1: epoch 6, expected 7"));
 }
 
 TEST(TcpHandshake, AnotherConfigurationIsAnErrorOfBoth) {
-  const std::vector<absl::Status> statuses =
-      ConnectDiffering([](TcpOptions& options) { options.config_hash = 0xBEEF; });
+  const std::vector<absl::Status> statuses = ConnectDiffering(
+      Accepting::kFails, [](TcpOptions& options) { options.config_hash = 0xBEEF; });
   for (const absl::Status& status : statuses) {
     EXPECT_THAT(Message(status),
                 HasSubstr("configuration 000000000000beef, expected 0000000000c0ffee"));
@@ -105,9 +110,10 @@ TEST(TcpHandshake, AnotherConfigurationIsAnErrorOfBoth) {
 }
 
 TEST(TcpHandshake, AnotherNumberOfRanksIsAnErrorOfBoth) {
-  const std::vector<absl::Status> statuses = ConnectDiffering([](TcpOptions& options) {
-    options.endpoints.push_back({{0x7F000001}, 1});
-  });
+  const std::vector<absl::Status> statuses =
+      ConnectDiffering(Accepting::kFails, [](TcpOptions& options) {
+        options.endpoints.push_back({{0x7F000001}, 1});
+      });
   EXPECT_THAT(Message(statuses[0]),
               HasSubstr("rank 1 to rank 0 of 3, expected a peer of rank 0 of 2"));
 }
