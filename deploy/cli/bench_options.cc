@@ -64,8 +64,8 @@ the model, exchanges between two ranks, and loading; and beside them, in the sam
 same threads, how fast memory can be read. Compare figures of one run only.
 
   --bytes N           weights of the checkpoint, at least, in bytes (2000000000)
-  --folder DIR        where the checkpoint is written, or one of an earlier run with the same --bytes
-                      and --seed lies (a new one under TMPDIR or /var/tmp)
+  --folder DIR        where the checkpoint is written, or lies since an earlier run with the same
+                      --bytes and --seed (a new one under TMPDIR or /var/tmp)
   --keep              leave the checkpoint there; one that was there before is never removed
   --threads N         threads of each rank, and of the reading of memory (2)
   --ranks N           ranks as threads of this process, 1 to 8 (1)
