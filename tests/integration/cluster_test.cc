@@ -13,6 +13,7 @@
 #include "engine/fabric/pinned_socket.h"
 #include "head/cluster/engine_loop.h"
 #include "head/cluster/remote_cluster.h"
+#include "proto/grpc/health/v1/health.grpc.pb.h"
 #include "proto/sparkspan/v1/worker.grpc.pb.h"
 #include "worker/lifecycle.h"
 #include "worker/service.h"
@@ -338,6 +339,24 @@ TEST_F(StrangerTest, AStreamWithoutAHelloIsAnError) {
   v1::WorkerMessage answer;
   EXPECT_FALSE(stream_->Read(&answer));
   EXPECT_EQ(stream_->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+// SERVING once the weights are there, for the server and for the service by name.
+TEST_F(StrangerTest, HealthSaysWhenTheWeightsAreResident) {
+  ASSERT_TRUE(worker_.lifecycle->WaitForLoading(Soon()).loaded);
+  const auto health = grpc::health::v1::Health::NewStub(channel_);
+  for (const char* service : {"", "sparkspan.v1.Worker"}) {
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    grpc::health::v1::HealthCheckResponse response;
+    while (response.status() != grpc::health::v1::HealthCheckResponse::SERVING &&
+           std::chrono::steady_clock::now() < Soon()) {
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+      ASSERT_TRUE(health->Check(&context, request, &response).ok());
+    }
+    EXPECT_EQ(response.status(), grpc::health::v1::HealthCheckResponse::SERVING);
+  }
 }
 
 TEST(SourceTest, AHeadFromAnotherAddressIsRefused) {
