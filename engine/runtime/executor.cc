@@ -90,6 +90,7 @@ Executor::Executor(std::unique_ptr<model::Model> model,
 }
 
 void Executor::Reset(Epoch epoch) {
+  block_turn_ = 0;
   sequences_.clear();
   std::fill(owner_.begin(), owner_.end(), std::nullopt);
   free_states_.clear();
@@ -297,6 +298,24 @@ absl::Status Executor::Commit(const StepPlan& plan, StepResult* result) {
   return absl::OkStatus();
 }
 
+// A wrong stored latent changes only this rank's partial sum, and the exchange makes every rank
+// equally wrong: so the stored bytes themselves are compared too, one block a step in rotation.
+// Only full blocks: they were all written in this epoch, by every rank alike.
+std::uint64_t Executor::HashOfNextBlock() {
+  std::vector<std::int32_t> full;
+  for (const auto& [id, sequence] : sequences_) {
+    const auto count = static_cast<std::size_t>(sequence.length / kernels::kKvBlockTokens);
+    full.insert(full.end(),
+                sequence.blocks.begin(),
+                sequence.blocks.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+  if (full.empty()) {
+    return 0;
+  }
+  const std::size_t turn = block_turn_++ % full.size();
+  return Hash64(std::span<const std::byte>(pool_->block(full[turn])));
+}
+
 absl::StatusOr<StepResult> Executor::RunInEpoch(const StepPlan& plan) {
   const Time received = clock_->Now();
   RETURN_IF_ERROR(CheckOrder(plan));
@@ -319,7 +338,7 @@ absl::StatusOr<StepResult> Executor::RunInEpoch(const StepPlan& plan) {
     result.times.forward_ns = (forwarded - began).count();
     result.times.exchange_ns = forward_.exchange_ns;
     result.times.sample_ns = (clock_->Now() - forwarded).count();
-    result.digest = DigestOf(result.sequences, forward_.digest);
+    result.digest = CombineHash(DigestOf(result.sequences, forward_.digest), HashOfNextBlock());
   }
   last_step_ = plan.step;
   result.times.total_ns = (clock_->Now() - received).count();

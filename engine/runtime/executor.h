@@ -92,6 +92,7 @@ class Executor {
   absl::Status LayOutSpans(const StepPlan& plan);
   absl::Status LayOutSpan(const RowSpan& span, const Sequence& sequence);
   absl::Status Commit(const StepPlan& plan, StepResult* result);
+  std::uint64_t HashOfNextBlock();
 
   std::unique_ptr<model::Model> model_;
   collective::Communicator* communicator_;
@@ -105,7 +106,8 @@ class Executor {
   Sampler sampler_;
   Epoch epoch_;
   Step last_step_;
-  absl::Status ended_;  // why no plan can be run; OK inside an epoch
+  std::size_t block_turn_ = 0;  // counts the KV blocks whose bytes went into digests
+  absl::Status ended_;          // why no plan can be run; OK inside an epoch
   // Of the plan in progress; kept for their memory.
   std::vector<model::SequenceSpan> spans_;
   std::vector<Token> committed_;

@@ -254,6 +254,26 @@ TEST_P(WithChoices, AFlippedBitOfOneRankIsReportedAndNothingIsSaid) {
       again.tokens(kHero).begin(), again.tokens(kHero).end(), sound.tokens(kHero).begin()));
 }
 
+// A latent that one rank stores wrongly makes all ranks' sums alike wrong; the block's turn in the
+// digest shows it.
+class OnTwoRanks : public Checkpoint {};
+
+TEST_P(OnTwoRanks, AFlippedBitOfAFullBlockIsReportedInItsTurn) {
+  const auto cluster = MakeCluster(folder_, ranks(), 1);
+  Guest hero = Hero(1 << 20);
+  hero.prompt.resize(2 * kernels::kKvBlockTokens + 3, hero.prompt.front());
+  hero.max_tokens = 30;
+  GuestHouse house(cluster.get(), {hero});
+  ASSERT_TRUE(house.Step(house.Plan()).ok());
+  Executor& executor = cluster->executor(Rank(1));
+  executor.pool().block(executor.blocks_of(kHero)[1])[5] ^= std::byte{4};
+  absl::Status reported = house.Step(house.Plan()).status();
+  if (reported.ok()) {  // it was the other block's turn
+    reported = house.Step(house.Plan()).status();
+  }
+  EXPECT_EQ(reported.code(), absl::StatusCode::kDataLoss) << reported;
+}
+
 std::string NameOf(const ::testing::TestParamInfo<std::pair<const char*, int>>& tested) {
   const bool demo = tested.param.first == std::string("demo");
   return std::string(demo ? "demo" : "model_a") + "_on_" + std::to_string(tested.param.second);
@@ -270,6 +290,10 @@ INSTANTIATE_TEST_SUITE_P(Models,
                          NameOf);
 INSTANTIATE_TEST_SUITE_P(Models, OnOneRank, ::testing::Values(kModelAOnOne, kDemoOnOne), NameOf);
 // Two ranks, and an indexer that must choose.
+INSTANTIATE_TEST_SUITE_P(Models,
+                         OnTwoRanks,
+                         ::testing::Values(std::pair("model-a", 2), std::pair("demo", 2)),
+                         NameOf);
 INSTANTIATE_TEST_SUITE_P(Models, WithChoices, ::testing::Values(kModelAOnTwo), NameOf);
 
 TEST(EmbeddedCluster, SaysWhatIsWrongAndGoesOnAfterReform) {
