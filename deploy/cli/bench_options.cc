@@ -1,16 +1,11 @@
 #include "deploy/cli/bench_options.h"
 
-#include <charconv>
-#include <functional>
-#include <map>
-
 #include "absl/strings/str_format.h"
+#include "deploy/cli/flags.h"
 #include "engine/base/status.h"
 
 namespace sparkspan::deploy::cli {
 namespace {
-
-using Setter = std::function<absl::Status(std::string_view flag, std::string_view value)>;
 
 constexpr int kRanksMax = 8;
 constexpr int kThreadsMax = 256;
@@ -19,39 +14,17 @@ constexpr std::int64_t kLarge = std::int64_t{1} << 40;
 constexpr std::int64_t kTokensMax = 8192;
 constexpr std::int64_t kCountMax = 1'000'000;
 
-// Sets `*out` to a whole number of the range.
-template <typename Integer>
-Setter IntegerOf(Integer* out, std::int64_t low, std::int64_t high) {
-  return [=](std::string_view flag, std::string_view text) -> absl::Status {
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value < low || value > high) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s %s: give a whole number from %d to %d", flag, text, low, high));
-    }
-    *out = static_cast<Integer>(value);
-    return absl::OkStatus();
-  };
-}
-
-std::map<std::string_view, Setter> Flags(BenchOptions* options) {
-  return {{"--bytes", IntegerOf(&options->checkpoint_bytes, kCheckpointBytesMin, kLarge)},
-          {"--folder",
-           [options](std::string_view flag, std::string_view text) -> absl::Status {
-             if (text.empty()) {
-               return absl::InvalidArgumentError(absl::StrFormat("%s: give a folder", flag));
-             }
-             options->folder = text;
-             return absl::OkStatus();
-           }},
-          {"--threads", IntegerOf(&options->threads, 1, kThreadsMax)},
-          {"--ranks", IntegerOf(&options->ranks, 1, kRanksMax)},
-          {"--context", IntegerOf(&options->context, 1, kTokensMax)},
-          {"--prefill", IntegerOf(&options->prefill, 1, kTokensMax)},
-          {"--steps", IntegerOf(&options->steps, 1, kTokensMax)},
-          {"--exchanges", IntegerOf(&options->exchanges, 1, kCountMax)},
-          {"--buffer-bytes", IntegerOf(&options->buffer_bytes, std::int64_t{1} << 20, kLarge)},
-          {"--seed", IntegerOf(&options->seed, 0, kLarge)}};
+Flags FlagsOf(BenchOptions* options) {
+  return {{"--bytes", IntegerFlag(&options->checkpoint_bytes, kCheckpointBytesMin, kLarge)},
+          {"--folder", TextFlag(&options->folder)},
+          {"--threads", IntegerFlag(&options->threads, 1, kThreadsMax)},
+          {"--ranks", IntegerFlag(&options->ranks, 1, kRanksMax)},
+          {"--context", IntegerFlag(&options->context, 1, kTokensMax)},
+          {"--prefill", IntegerFlag(&options->prefill, 1, kTokensMax)},
+          {"--steps", IntegerFlag(&options->steps, 1, kTokensMax)},
+          {"--exchanges", IntegerFlag(&options->exchanges, 1, kCountMax)},
+          {"--buffer-bytes", IntegerFlag(&options->buffer_bytes, std::int64_t{1} << 20, kLarge)},
+          {"--seed", IntegerFlag(&options->seed, 0, kLarge)}};
 }
 
 }  // namespace
@@ -84,30 +57,8 @@ absl::StatusOr<BenchOptions> ParseBenchOptions(std::span<const std::string_view>
                                                       args.empty() ? "nothing" : args[0]));
   }
   BenchOptions options;
-  const std::map<std::string_view, Setter> flags = Flags(&options);
-  const std::map<std::string_view, bool*> switches = {{"--keep", &options.keep},
-                                                      {"--json", &options.json}};
-  for (std::size_t i = 1; i < args.size(); ++i) {
-    if (const auto found = switches.find(args[i]); found != switches.end()) {
-      *found->second = true;
-      continue;
-    }
-    const std::size_t equals = args[i].find('=');
-    const std::string_view flag = args[i].substr(0, equals);
-    const auto setter = flags.find(flag);
-    if (setter == flags.end()) {
-      return absl::InvalidArgumentError(absl::StrFormat("there is no flag %s", flag));
-    }
-    std::string_view value;
-    if (equals != std::string_view::npos) {
-      value = args[i].substr(equals + 1);
-    } else if (i + 1 < args.size()) {
-      value = args[++i];
-    } else {
-      return absl::InvalidArgumentError(absl::StrFormat("%s needs a value", flag));
-    }
-    RETURN_IF_ERROR(setter->second(flag, value));
-  }
+  RETURN_IF_ERROR(ParseFlags(
+      args.subspan(1), FlagsOf(&options), {{"--keep", &options.keep}, {"--json", &options.json}}));
   return options;
 }
 

@@ -1,12 +1,12 @@
 #include "deploy/cli/score_options.h"
 
-#include <charconv>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "absl/strings/str_format.h"
+#include "deploy/cli/flags.h"
 #include "engine/base/status.h"
 
 namespace sparkspan::deploy::cli {
@@ -15,71 +15,43 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kCasesMax = 10000;
-
-absl::Status ParseInt(std::string_view flag, std::string_view text, int low, int* out) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *out);
-  if (error != std::errc() || end != text.data() + text.size() || *out < low) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s %s: give a whole number of at least %d", flag, text, low));
-  }
-  return absl::OkStatus();
-}
-
-// One of two words.
-absl::Status ParseChoice(std::string_view flag,
-                         std::string_view text,
-                         std::string_view no,
-                         std::string_view yes,
-                         bool* out) {
-  if (text != no && text != yes) {
-    return absl::InvalidArgumentError(absl::StrFormat("%s %s: give %s or %s", flag, text, no, yes));
-  }
-  *out = text == yes;
-  return absl::OkStatus();
-}
+constexpr std::int64_t kRanksMax = 64;
+constexpr std::int64_t kThreadsMax = 256;
+constexpr std::int64_t kChunkMax = 1 << 24;
+constexpr std::int64_t kLayersMax = 1024;
 
 absl::Status ParseInject(std::string_view text, std::map<int, std::string>* inject) {
   const std::size_t equals = text.find('=');
-  int layer = 0;
   if (equals == std::string_view::npos || equals + 1 == text.size()) {
     return absl::InvalidArgumentError(absl::StrFormat("--inject %s: give LAYER=FILE", text));
   }
-  RETURN_IF_ERROR(ParseInt("--inject", text.substr(0, equals), 0, &layer));
-  (*inject)[layer] = text.substr(equals + 1);
+  ASSIGN_OR_RETURN(const std::int64_t layer,
+                   ParseInteger("--inject", text.substr(0, equals), 0, kLayersMax - 1));
+  (*inject)[static_cast<int>(layer)] = text.substr(equals + 1);
   return absl::OkStatus();
 }
 
-absl::Status ParseValue(std::string_view flag, std::string_view value, ScoreOptions* options) {
-  bool choice = false;
-  int number = 0;
-  if (flag == "--model") {
-    options->model = value;
-  } else if (flag == "--input") {
-    options->input = value;
-  } else if (flag == "--output") {
-    options->output = value;
-  } else if (flag == "--ranks") {
-    return ParseInt(flag, value, 1, &options->ranks);
-  } else if (flag == "--threads") {
-    return ParseInt(flag, value, 1, &options->engine.threads);
-  } else if (flag == "--chunk") {
-    RETURN_IF_ERROR(ParseInt(flag, value, 1, &number));
-    options->chunk = number;
-  } else if (flag == "--numerics") {
-    RETURN_IF_ERROR(ParseChoice(flag, value, "unquantised", "quantised", &choice));
-    options->engine.numerics = *kernels::numerics::ProfileOf(value);
-  } else if (flag == "--experts") {
-    return ParseChoice(flag, value, "split", "whole", &options->experts_whole);
-  } else if (flag == "--device") {
-    RETURN_IF_ERROR(ParseChoice(flag, value, "cpu", "reference", &choice));
-    options->engine.device =
-        choice ? engine::model::Device::kReference : engine::model::Device::kCpu;
-  } else if (flag == "--inject") {
-    return ParseInject(value, &options->inject);
-  } else {
-    return absl::InvalidArgumentError(absl::StrFormat("%s is not a flag of score", flag));
-  }
-  return absl::OkStatus();
+Flags FlagsOf(ScoreOptions* options) {
+  using engine::model::Device;
+  using kernels::numerics::NumericsProfile;
+  return {
+      {"--model", TextFlag(&options->model)},
+      {"--input", TextFlag(&options->input)},
+      {"--output", TextFlag(&options->output)},
+      {"--ranks", IntegerFlag(&options->ranks, 1, kRanksMax)},
+      {"--threads", IntegerFlag(&options->engine.threads, 1, kThreadsMax)},
+      {"--chunk", IntegerFlag(&options->chunk, 1, kChunkMax)},
+      {"--numerics",
+       ChoiceFlag<NumericsProfile>(&options->engine.numerics,
+                                   {{"unquantised", kernels::numerics::kUnquantised},
+                                    {"quantised", kernels::numerics::kQuantised}})},
+      {"--experts", ChoiceFlag<bool>(&options->experts_whole, {{"split", false}, {"whole", true}})},
+      {"--device",
+       ChoiceFlag<Device>(&options->engine.device,
+                          {{"cpu", Device::kCpu}, {"reference", Device::kReference}})},
+      {"--inject", [options](std::string_view, std::string_view text) {
+         return ParseInject(text, &options->inject);
+       }}};
 }
 
 absl::StatusOr<std::vector<engine::Token>> ReadTokens(const json& entry,
@@ -129,22 +101,7 @@ const char* const kScoreUsage =
 
 absl::StatusOr<ScoreOptions> ParseScoreOptions(std::span<const std::string_view> args) {
   ScoreOptions options;
-  for (std::size_t i = 0; i < args.size(); ++i) {
-    std::string_view flag = args[i];
-    if (flag == "--trace") {
-      options.trace = true;
-      continue;
-    }
-    const std::size_t equals = flag.find('=');
-    if (flag.starts_with("--") && equals != std::string_view::npos) {
-      RETURN_IF_ERROR(ParseValue(flag.substr(0, equals), flag.substr(equals + 1), &options));
-      continue;
-    }
-    if (i + 1 == args.size()) {
-      return absl::InvalidArgumentError(absl::StrFormat("%s: a value is missing", flag));
-    }
-    RETURN_IF_ERROR(ParseValue(flag, args[++i], &options));
-  }
+  RETURN_IF_ERROR(ParseFlags(args, FlagsOf(&options), {{"--trace", &options.trace}}));
   for (const auto& [flag, value] : {std::pair{"--model", &options.model},
                                     {"--input", &options.input},
                                     {"--output", &options.output}}) {

@@ -1,108 +1,53 @@
 #include "deploy/cli/serve_options.h"
 
-#include <charconv>
-#include <functional>
-#include <map>
-
-#include "absl/strings/str_format.h"
+#include "deploy/cli/flags.h"
 #include "engine/base/status.h"
 
 namespace sparkspan::deploy::cli {
 namespace {
 
 using engine::config::LocalCluster;
-using Setter = std::function<absl::Status(std::string_view flag, std::string_view value)>;
 
 constexpr int kRanksMax = 8;
 constexpr std::int64_t kLarge = std::int64_t{1} << 40;
 
-absl::StatusOr<std::int64_t> ParseInteger(std::string_view flag,
-                                          std::string_view text,
-                                          std::int64_t low,
-                                          std::int64_t high) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < low || value > high) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s %s: give a whole number from %d to %d", flag, text, low, high));
-  }
-  return value;
-}
-
-// Sets `*out` to a whole number of the range.
-template <typename Integer>
-Setter IntegerOf(Integer* out, std::int64_t low, std::int64_t high, bool* is_given = nullptr) {
-  return [=](std::string_view flag, std::string_view text) -> absl::Status {
-    ASSIGN_OR_RETURN(const std::int64_t value, ParseInteger(flag, text, low, high));
-    *out = static_cast<Integer>(value);
-    if (is_given != nullptr) {
-      *is_given = true;
-    }
-    return absl::OkStatus();
-  };
-}
-
-Setter TextOf(std::string* out) {
-  return [=](std::string_view, std::string_view text) {
-    *out = text;
-    return absl::OkStatus();
-  };
-}
-
-template <typename Choice>
-Setter ChoiceOf(Choice* out, std::map<std::string_view, Choice> choices) {
-  return [out, choices = std::move(choices)](std::string_view flag,
-                                             std::string_view text) -> absl::Status {
-    const auto found = choices.find(text);
-    if (found == choices.end()) {
-      std::string names;
-      for (const auto& [name, choice] : choices) {
-        names += (names.empty() ? "" : " or ") + std::string(name);
-      }
-      return absl::InvalidArgumentError(absl::StrFormat("%s %s: give %s", flag, text, names));
-    }
-    *out = found->second;
-    return absl::OkStatus();
-  };
-}
-
-std::map<std::string_view, Setter> Flags(ServeOptions* options, std::int32_t* threads) {
+Flags FlagsOf(ServeOptions* options, std::int32_t* threads) {
   using engine::config::EncodingProfile;
   using engine::config::Experts;
   using engine::config::Numerics;
   LocalCluster& cluster = options->cluster;
   engine::config::Limits& limits = cluster.limits;
   std::int64_t* kv_tokens = &limits.kv_tokens.emplace(0);
-  return {{"--model-path", TextOf(&cluster.model.path)},
-          {"--ranks", IntegerOf(&options->ranks, 1, kRanksMax)},
-          {"--threads", IntegerOf(threads, 1, 256)},
-          {"--host", TextOf(&cluster.api_address)},
-          {"--port", IntegerOf(&cluster.api_port, 1, 65'535)},
+  return {{"--model-path", TextFlag(&cluster.model.path)},
+          {"--ranks", IntegerFlag(&options->ranks, 1, kRanksMax)},
+          {"--threads", IntegerFlag(threads, 1, 256)},
+          {"--host", TextFlag(&cluster.api_address)},
+          {"--port", IntegerFlag(&cluster.api_port, 1, 65'535)},
           {"--max-model-len",
-           IntegerOf(&limits.context_length, 1, kLarge, &options->has_context_length)},
-          {"--max-num-seqs", IntegerOf(&limits.sequences, 1, 4096)},
-          {"--max-num-batched-tokens", IntegerOf(&limits.step_rows, 1, 65'536)},
-          {"--max-waiting-requests", IntegerOf(&limits.waiting_requests, 0, 1'000'000)},
-          {"--kv-tokens", IntegerOf(kv_tokens, 256, kLarge, &options->has_kv_tokens)},
-          {"--memory-reserve-bytes", IntegerOf(&limits.memory_reserve_bytes, 0, kLarge)},
+           IntegerFlag(&limits.context_length, 1, kLarge, &options->has_context_length)},
+          {"--max-num-seqs", IntegerFlag(&limits.sequences, 1, 4096)},
+          {"--max-num-batched-tokens", IntegerFlag(&limits.step_rows, 1, 65'536)},
+          {"--max-waiting-requests", IntegerFlag(&limits.waiting_requests, 0, 1'000'000)},
+          {"--kv-tokens", IntegerFlag(kv_tokens, 256, kLarge, &options->has_kv_tokens)},
+          {"--memory-reserve-bytes", IntegerFlag(&limits.memory_reserve_bytes, 0, kLarge)},
           {"--served-model-name",
            [&cluster](std::string_view, std::string_view text) {
              cluster.model.served_names.emplace_back(text);
              return absl::OkStatus();
            }},
           {"--numerics",
-           ChoiceOf<Numerics>(
+           ChoiceFlag<Numerics>(
                &cluster.numerics,
                {{"quantised", Numerics::kQuantised}, {"unquantised", Numerics::kUnquantised}})},
           {"--experts",
-           ChoiceOf<Experts>(&cluster.experts,
-                             {{"split", Experts::kSplit}, {"whole", Experts::kWhole}})},
+           ChoiceFlag<Experts>(&cluster.experts,
+                               {{"split", Experts::kSplit}, {"whole", Experts::kWhole}})},
           {"--encoding-profile",
-           ChoiceOf<EncodingProfile>(
+           ChoiceFlag<EncodingProfile>(
                &cluster.model.encoding_profile,
                {{"preview", EncodingProfile::kPreview}, {"0731", EncodingProfile::k0731}})},
-          {"--default-thinking", TextOf(&cluster.model.default_thinking)},
-          {"--api-keys-file", TextOf(&cluster.keys_file)}};
+          {"--default-thinking", TextFlag(&cluster.model.default_thinking)},
+          {"--api-keys-file", TextFlag(&cluster.keys_file)}};
 }
 
 }  // namespace
@@ -138,24 +83,7 @@ absl::StatusOr<ServeOptions> ParseServeOptions(std::span<const std::string_view>
   ServeOptions options;
   options.cluster.limits.memory_reserve_bytes = std::int64_t{1} << 30;
   std::int32_t threads = 1;
-  const std::map<std::string_view, Setter> flags = Flags(&options, &threads);
-  for (std::size_t i = 0; i < args.size(); ++i) {
-    const std::size_t equals = args[i].find('=');
-    const std::string_view flag = args[i].substr(0, equals);
-    const auto setter = flags.find(flag);
-    if (setter == flags.end()) {
-      return absl::InvalidArgumentError(absl::StrFormat("there is no flag %s", flag));
-    }
-    std::string_view value;
-    if (equals != std::string_view::npos) {
-      value = args[i].substr(equals + 1);
-    } else if (i + 1 < args.size()) {
-      value = args[++i];
-    } else {
-      return absl::InvalidArgumentError(absl::StrFormat("%s needs a value", flag));
-    }
-    RETURN_IF_ERROR(setter->second(flag, value));
-  }
+  RETURN_IF_ERROR(ParseFlags(args, FlagsOf(&options, &threads)));
   if (options.cluster.model.path.empty()) {
     return absl::InvalidArgumentError("--model-path is missing: name a checkpoint's folder");
   }

@@ -85,7 +85,7 @@ TEST(BenchOptionsTest, NamesFlagValueAndRange) {
   EXPECT_EQ(MessageOf({"step", "--threads", "2x"}),
             "--threads 2x: give a whole number from 1 to 256");
   EXPECT_THAT(MessageOf({"step", "--bytes", "2GB"}), testing::HasSubstr("--bytes 2GB"));
-  EXPECT_EQ(MessageOf({"step", "--folder="}), "--folder: give a folder");
+  EXPECT_EQ(MessageOf({"step", "--folder="}), "--folder: its value is empty");
 }
 
 }  // namespace
