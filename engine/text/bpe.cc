@@ -1,8 +1,9 @@
 #include "engine/text/bpe.h"
 
 #include <algorithm>
-#include <functional>
-#include <queue>
+#include <cstddef>
+#include <map>
+#include <optional>
 #include <utility>
 
 #include "engine/base/log.h"
@@ -20,17 +21,53 @@ struct Symbol {
   std::int32_t next = kNone;
 };
 
-// A pair that may be merged; stale once either symbol has changed. Ordered by rank, then place.
+// A pair that may be merged; stale once either symbol has changed.
 struct Candidate {
   std::int32_t rank = 0;
-  std::int32_t left = 0;
+  std::int32_t left = 0;  // The place of its left symbol.
   Token left_token = 0;
   Token right_token = 0;
   Token merged = 0;
+};
 
-  bool operator>(const Candidate& other) const {
-    return std::pair(rank, left) > std::pair(other.rank, other.left);
+// Candidates by rank, those of one rank from left to right. A text that is one long piece has many
+// candidates of few ranks, which come nearly in order: taking them in turn is several times faster
+// than a heap of them all.
+class MergeQueue {
+ public:
+  void Push(const Candidate& candidate) {
+    Bucket& bucket = buckets_[candidate.rank];
+    bucket.sorted = bucket.sorted && (bucket.next == bucket.candidates.size() ||
+                                      bucket.candidates.back().left < candidate.left);
+    bucket.candidates.push_back(candidate);
   }
+
+  std::optional<Candidate> Pop() {
+    if (buckets_.empty()) {
+      return std::nullopt;
+    }
+    Bucket& bucket = buckets_.begin()->second;
+    if (!bucket.sorted) {
+      std::sort(bucket.candidates.begin() + static_cast<std::ptrdiff_t>(bucket.next),
+                bucket.candidates.end(),
+                [](const Candidate& a, const Candidate& b) { return a.left < b.left; });
+      bucket.sorted = true;
+    }
+    const Candidate candidate = bucket.candidates[bucket.next++];
+    if (bucket.next == bucket.candidates.size()) {
+      buckets_.erase(buckets_.begin());
+    }
+    return candidate;
+  }
+
+ private:
+  struct Bucket {
+    std::vector<Candidate> candidates;
+    std::size_t next = 0;  // Those before were taken.
+    bool sorted = true;    // From next on.
+  };
+
+  std::map<std::int32_t, Bucket> buckets_;  // None is empty.
 };
 
 }  // namespace
@@ -38,21 +75,32 @@ struct Candidate {
 Bpe::Bpe(std::vector<Token> byte_tokens, std::span<const Merge> merges)
     : byte_tokens_(std::move(byte_tokens)) {
   CHECK_EQ(byte_tokens_.size(), std::size_t{256});
-  targets_.reserve(merges.size());
+  std::size_t size = 2;
+  while (size < 2 * merges.size()) {
+    size *= 2;
+  }
+  slots_.resize(size);
   std::int32_t rank = 0;
   for (const Merge& merge : merges) {
-    targets_[Key(merge.left, merge.right)] = {rank++, merge.merged};
+    slots_[SlotOf(merge.left, merge.right)] = {merge.left, merge.right, rank++, merge.merged};
   }
 }
 
-std::uint64_t Bpe::Key(Token left, Token right) {
-  return (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) |
-         static_cast<std::uint32_t>(right);
+std::size_t Bpe::SlotOf(Token left, Token right) const {
+  std::uint64_t key =
+      (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) | static_cast<std::uint32_t>(right);
+  key *= 0x9E3779B97F4A7C15u;  // Fibonacci hashing: the high bits are the mixed ones.
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t slot = static_cast<std::size_t>(key >> 32) & mask;
+  while (slots_[slot].rank >= 0 && (slots_[slot].left != left || slots_[slot].right != right)) {
+    slot = (slot + 1) & mask;
+  }
+  return slot;
 }
 
-const Bpe::Target* Bpe::Find(Token left, Token right) const {
-  const auto found = targets_.find(Key(left, right));
-  return found != targets_.end() ? &found->second : nullptr;
+const Bpe::Slot* Bpe::Find(Token left, Token right) const {
+  const Slot& slot = slots_[SlotOf(left, right)];
+  return slot.rank >= 0 ? &slot : nullptr;
 }
 
 std::int64_t Bpe::Encode(std::string_view piece, std::vector<Token>* tokens) const {
@@ -67,45 +115,34 @@ std::int64_t Bpe::Encode(std::string_view piece, std::vector<Token>* tokens) con
   const auto at = [&](std::int32_t place) -> Symbol& {
     return symbols[static_cast<std::size_t>(place)];
   };
-  std::vector<Candidate> initial;
-  const auto candidate_at = [&](std::int32_t left, Candidate* out) {
-    const std::int32_t right = left == kNone ? kNone : at(left).next;
-    const Target* target = right == kNone ? nullptr : Find(at(left).token, at(right).token);
-    if (target != nullptr) {
-      *out = {target->rank, left, at(left).token, at(right).token, target->token};
-    }
-    return target != nullptr;
-  };
-  Candidate candidate;
-  for (std::size_t i = 0; i + 1 < piece.size(); ++i) {
-    if (candidate_at(static_cast<std::int32_t>(i), &candidate)) {
-      initial.push_back(candidate);
-    }
-  }
+  MergeQueue queue;
   auto looked_at = static_cast<std::int64_t>(piece.size());
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>(),
-                                                                               std::move(initial));
-  while (!queue.empty()) {
-    const Candidate best = queue.top();
-    queue.pop();
+  const auto push_at = [&](std::int32_t left) {
+    const std::int32_t right = left == kNone ? kNone : at(left).next;
+    const Slot* target = right == kNone ? nullptr : Find(at(left).token, at(right).token);
+    if (target != nullptr) {
+      queue.Push({target->rank, left, at(left).token, at(right).token, target->merged});
+    }
+  };
+  for (std::size_t i = 0; i + 1 < piece.size(); ++i) {
+    push_at(static_cast<std::int32_t>(i));
+  }
+  while (const std::optional<Candidate> best = queue.Pop()) {
     ++looked_at;
-    Symbol& left = at(best.left);
-    if (left.token != best.left_token || left.next == kNone ||
-        at(left.next).token != best.right_token) {
+    Symbol& left = at(best->left);
+    if (left.token != best->left_token || left.next == kNone ||
+        at(left.next).token != best->right_token) {
       continue;
     }
     Symbol& right = at(left.next);
-    left.token = best.merged;
+    left.token = best->merged;
     left.next = right.next;
     right.token = kNone;
     if (left.next != kNone) {
-      at(left.next).previous = best.left;
+      at(left.next).previous = best->left;
     }
-    for (const std::int32_t place : {left.previous, best.left}) {
-      if (candidate_at(place, &candidate)) {
-        queue.push(candidate);
-      }
-    }
+    push_at(left.previous);
+    push_at(best->left);
   }
   for (std::int32_t place = symbols.empty() ? kNone : 0; place != kNone; place = at(place).next) {
     tokens->push_back(at(place).token);

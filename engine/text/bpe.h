@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/base/ids.h"
@@ -27,20 +26,27 @@ class Bpe {
 
   // Appends the tokens of one piece: from single bytes, the adjacent pair of the lowest rank is
   // merged (the leftmost among equals) until no listed pair is left. O(n log n) in the bytes of the
-  // piece, whatever they are. Returns the candidate pairs it looked at, the measure of its cost.
+  // piece, whatever they are, where a token's merges rank after its own. Returns the candidate
+  // pairs it looked at, the measure of its cost.
   std::int64_t Encode(std::string_view piece, std::vector<Token>* tokens) const;
 
  private:
-  struct Target {
-    std::int32_t rank = 0;
-    Token token = 0;
+  // A slot of the hash table of pairs; empty when its rank is negative.
+  struct Slot {
+    Token left = 0;
+    Token right = 0;
+    std::int32_t rank = -1;
+    Token merged = 0;
   };
 
-  static std::uint64_t Key(Token left, Token right);
-  const Target* Find(Token left, Token right) const;
+  std::size_t SlotOf(Token left, Token right) const;
+  // Null when the pair is not listed.
+  const Slot* Find(Token left, Token right) const;
 
   std::vector<Token> byte_tokens_;
-  std::unordered_map<std::uint64_t, Target> targets_;
+  // Open addressing, a power of two at most half full: a look-up is most of the cost of merging,
+  // and this one touches one cache line.
+  std::vector<Slot> slots_;
 };
 
 }  // namespace sparkspan::engine::text
