@@ -16,7 +16,8 @@ import torch
 import checkpoint
 from batches import Encoder
 from scoring import by_task, exact
-from tasks import evaluation_examples
+from tasks import evaluation_examples, published_keys
+from wide_products import WideProducts
 
 
 def print_share(what: str, hits: int, total: int) -> None:
@@ -30,6 +31,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path(__file__).parent / "model")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=4)
+    parser.add_argument(
+        "--unpublished",
+        action="store_true",
+        help="only held-out prompts that evaluation.json lacks; take another seed with it",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--full-precision", action="store_true", help="float32 without any rounding"
@@ -38,10 +44,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     model = checkpoint.load(arguments.model)
     encoder = Encoder(arguments.model / "tokenizer.json")
-    examples = evaluation_examples(arguments.seed, arguments.count)
+    without = published_keys() if arguments.unpublished else set()
+    examples = evaluation_examples(arguments.seed, arguments.count, without)
     begin = time.monotonic()
     rounded = not arguments.full_precision
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rounded):
+    with WideProducts(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=rounded):
         right = exact(model, encoder, examples, rounded)
     print(f"{len(examples)} prompts in {time.monotonic() - begin:.0f} s")
     for task, (hits, total) in by_task(examples, right).items():

@@ -8,10 +8,13 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 STEPS = 5
 
 
-def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
-    """The nearly orthogonal factors of a stack of matrices [count, rows, columns]."""
+def orthogonalised(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The nearly orthogonal factors of a stack of matrices [count, rows, columns].
+
+    They are computed in `dtype`, of which bf16 is exact enough.
+    """
     a, b, c = NEWTON_SCHULZ
-    x = matrices.bfloat16()
+    x = matrices.to(dtype)
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.transpose(1, 2)
@@ -28,8 +31,16 @@ class Muon(torch.optim.Optimizer):
     Each parameter carries `stack`, the number of matrices its rows hold.
     """
 
-    def __init__(self, parameters, lr: float, momentum: float = 0.95, decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        parameters,
+        lr: float,
+        momentum: float = 0.95,
+        decay: float = 0.0,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "decay": decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
@@ -48,7 +59,9 @@ class Muon(torch.optim.Optimizer):
                 update = update.reshape(parameter.stack, -1, columns)
                 shapes.setdefault(tuple(update.shape[1:]), []).append((parameter, update))
             for (rows, columns), members in shapes.items():
-                stacked = orthogonalised(torch.cat([update for _, update in members]))
+                stacked = orthogonalised(
+                    torch.cat([update for _, update in members]), self.dtype
+                )
                 scale = group["lr"] * max(1.0, rows / columns) ** 0.5
                 sizes = [len(update) for _, update in members]
                 for (parameter, _), update in zip(members, stacked.split(sizes)):

@@ -60,8 +60,11 @@ class Example:
 
     def is_held_out(self) -> bool:
         """Whether this example is kept from training."""
-        key = json_text([self.messages[-1]["content"], self.tools])
-        return share_of(key) < HELD_OUT_SHARE
+        return share_of(self.key()) < HELD_OUT_SHARE
+
+    def key(self) -> str:
+        """What decides the split: the last user text and the tools."""
+        return json_text([self.messages[-1]["content"], self.tools])
 
 
 def share_of(text: str) -> float:
@@ -528,6 +531,22 @@ FINISHING_SHARES = {
 }
 
 
+HARD_COUNTING = "hard counting"
+HARD_SPANS = ((2, 3, 4), (12, 13, 14))
+CONTINUING_SHARES = {
+    "counting": 0.14,
+    HARD_COUNTING: 0.40,
+    "sorting": 0.03,
+    "sums": 0.02,
+    "json": 0.18,
+    "code": 0.03,
+    "repeat": 0.04,
+    "facts": 0.02,
+    "small talk": 0.04,
+    "tools": 0.10,
+}
+
+
 def has_held_out_turn(example: Example) -> bool:
     """Whether any user text of the conversation belongs to the evaluation."""
     return example.is_held_out() or any(
@@ -537,11 +556,27 @@ def has_held_out_turn(example: Example) -> bool:
     )
 
 
+def draw_for_training(rng: random.Random, task: str, most_turns: int) -> Example:
+    """`draw`; of "hard counting" an example whose end only the tens tell.
+
+    Counts of 2 to 4 steps stop where those of 12 to 14 meet the last number's ones digit for the
+    first time, so that neither that digit nor the place says whether to stop. Both come as often,
+    and without a history, which would only lengthen them.
+    """
+    if task != HARD_COUNTING:
+        return draw(rng, task, most_turns)
+    spans = rng.choice(HARD_SPANS)
+    while True:
+        example = draw(rng, "counting", most_turns=0)
+        if example.content.count(",") in spans:
+            return example
+
+
 def training_example(rng: random.Random, shares: dict[str, float], most_turns: int = 3) -> Example:
     """An example that training may see."""
     while True:
         task = rng.choices(list(shares), list(shares.values()))[0]
-        example = draw(rng, task, most_turns)
+        example = draw_for_training(rng, task, most_turns)
         if not has_held_out_turn(example):
             return example
 
@@ -549,8 +584,19 @@ def training_example(rng: random.Random, shares: dict[str, float], most_turns: i
 EVALUATION_TASKS = [*TALKS, "tools", "unseen tools"]
 
 
-def evaluation_examples(seed: int, count: int) -> list[Example]:
-    """`count` distinct held-out examples of every task, as far as the task has that many."""
+def published_keys(path: Path = Path(__file__).parent / "evaluation.json") -> set[str]:
+    """What the hash looks at, for every prompt of the evaluation file."""
+    requests = [case["request"] for case in json.loads(path.read_text())["cases"]]
+    return {json_text([r["messages"][-1]["content"], r.get("tools", [])]) for r in requests}
+
+
+def evaluation_examples(
+    seed: int, count: int, without: frozenset[str] | set[str] = frozenset()
+) -> list[Example]:
+    """`count` distinct held-out examples of every task, as far as the task has that many.
+
+    Examples whose keys are in `without` are left out.
+    """
     rng = random.Random(seed)
     examples: list[Example] = []
     for task in EVALUATION_TASKS:
@@ -558,9 +604,10 @@ def evaluation_examples(seed: int, count: int) -> list[Example]:
         for _ in range(200 * count):
             example = draw(rng, task)
             example.reasoning_effort = None
-            key = example.prompt()
-            if example.task == task and example.is_held_out() and key not in seen:
-                seen.add(key)
+            prompt = example.prompt()
+            is_new = prompt not in seen and example.key() not in without
+            if example.task == task and example.is_held_out() and is_new:
+                seen.add(prompt)
                 examples.append(example)
             if len(seen) == count:
                 break

@@ -9,30 +9,31 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from chat_format import json_text
-from tasks import HELD_OUT_SHARE, TRAINING_SHARES, is_unseen_tool, share_of, training_example
+from tasks import (
+    CONTINUING_SHARES,
+    HELD_OUT_SHARE,
+    TRAINING_SHARES,
+    is_unseen_tool,
+    published_keys,
+    share_of,
+    training_example,
+)
 from train_tokenizer import ADDED, BASE_SPECIAL
 
 FOLDER = Path(__file__).parent
 SAMPLES = 1000
 
 
-def evaluation_keys() -> set[str]:
-    """What the hash looks at, for every held-out prompt."""
-    cases = json.loads((FOLDER / "evaluation.json").read_text())["cases"]
-    requests = [case["request"] for case in cases]
-    return {json_text([r["messages"][-1]["content"], r.get("tools", [])]) for r in requests}
-
-
 def check_split() -> None:
     """Held-out prompts hash to the held-out share; training examples never do."""
-    held_out = evaluation_keys()
+    held_out = published_keys()
     assert all(share_of(key) < HELD_OUT_SHARE for key in held_out)
     rng = random.Random(3)
-    for _ in range(SAMPLES):
-        example = training_example(rng, TRAINING_SHARES)
-        assert json_text([example.messages[-1]["content"], example.tools]) not in held_out
-        assert not any(is_unseen_tool(tool["function"]["name"]) for tool in example.tools)
+    for shares in (TRAINING_SHARES, CONTINUING_SHARES):
+        for _ in range(SAMPLES):
+            example = training_example(rng, shares)
+            assert example.key() not in held_out
+            assert not any(is_unseen_tool(tool["function"]["name"]) for tool in example.tools)
 
 
 def check_tokenizer() -> None:

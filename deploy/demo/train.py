@@ -3,6 +3,10 @@
 The schedule follows the share of the training time that has passed, so a slower machine sees
 fewer examples but the same curriculum: short conversations first, then all, then with the roundings
 of the checkpoint's weights, at last with those of the activations too.
+
+With `--start-from` the weights are those of an exported checkpoint, decoded from their stored
+formats, and the optimizers start afresh: a second stage of lower rates whose cosine decay ends at
+zero, with all roundings throughout. A run remembers in its state which of the two it is.
 """
 
 from __future__ import annotations
@@ -12,32 +16,95 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+import checkpoint
 from batches import Encoder, training_batches
 from checkpoint import rounded_weight
 from model import Config, Model
 from muon import Muon
 from scoring import by_task, exact
-from tasks import FINISHING_SHARES, TRAINING_SHARES, Example, evaluation_examples, training_example
+from tasks import (
+    CONTINUING_SHARES,
+    FINISHING_SHARES,
+    TRAINING_SHARES,
+    Example,
+    evaluation_examples,
+    published_keys,
+    training_example,
+)
 
-SHORT_PHASE = 0.15
-FINISH_FROM = 0.8
-BRIEF_SHARE = 0.75
-BRIEF_UNTIL = 0.65
-WEIGHT_ROUNDING_FROM = 0.62
-ACTIVATION_ROUNDING_FROM = 0.85
 WARM_UP_STEPS = 20
 DECAY_FROM = 0.35
 BALANCE_RATE = 0.005
 BATCHES_PER_STEP = 2
 PROBE_SEED = 99
 PROBE_COUNT = 12
+
+
+def linear_decay(progress: float) -> float:
+    """Full rate first, then down in a straight line almost to zero."""
+    return max(min(1.0, (1 - progress) / (1 - DECAY_FROM)), 0.01)
+
+
+def cosine_decay(progress: float) -> float:
+    """From full rate to zero along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A curriculum: peak learning rates, task shares, and what holds from or until which progress.
+
+    Of the examples with tools, `brief_share` come without the long, constant tool instructions.
+    """
+
+    matrix_rate: float
+    other_rate: float
+    decay: Callable[[float], float]
+    shares: dict[str, float]
+    finishing_shares: dict[str, float]
+    finish_from: float
+    short_until: float
+    brief_share: float
+    brief_until: float
+    weight_rounding_from: float
+    activation_rounding_from: float
+
+
+FROM_SCRATCH = Stage(
+    matrix_rate=0.02,
+    other_rate=0.004,
+    decay=linear_decay,
+    shares=TRAINING_SHARES,
+    finishing_shares=FINISHING_SHARES,
+    finish_from=0.8,
+    short_until=0.15,
+    brief_share=0.75,
+    brief_until=0.65,
+    weight_rounding_from=0.62,
+    activation_rounding_from=0.85,
+)
+CONTINUED = Stage(
+    matrix_rate=0.005,
+    other_rate=0.001,
+    decay=cosine_decay,
+    shares=CONTINUING_SHARES,
+    finishing_shares=CONTINUING_SHARES,
+    finish_from=1.0,
+    short_until=0.0,
+    brief_share=0.6,
+    brief_until=0.7,
+    weight_rounding_from=0.0,
+    activation_rounding_from=0.0,
+)
+PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def parameter_groups(model: Model) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -75,10 +142,7 @@ def silence_outputs(model: Model) -> None:
 
 
 class Source:
-    """An endless stream of training examples; short ones alone while `is_short`.
-
-    Of the examples with tools, `brief_share` come without the long, constant tool instructions.
-    """
+    """An endless stream of training examples; short ones alone while `is_short`."""
 
     def __init__(self, seed: int, step: int) -> None:
         self.rng = random.Random(f"{seed} {step}")
@@ -97,10 +161,9 @@ class Source:
                 yield example
 
 
-def rate(progress: float, step: int) -> float:
+def rate(stage: Stage, progress: float, step: int) -> float:
     """The learning rate relative to its peak."""
-    decay = min(1.0, (1 - progress) / (1 - DECAY_FROM))
-    return min(1.0, (step + 1) / WARM_UP_STEPS) * max(decay, 0.01)
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * stage.decay(progress)
 
 
 @contextmanager
@@ -127,10 +190,15 @@ def balance(model: Model, speed: float) -> None:
             gate.load.zero_()
 
 
-def loss_of(model: Model, batch: tuple, rounded: bool) -> torch.Tensor:
+def precision_of(dtype: torch.dtype) -> torch.autocast:
+    """The context in which matrix products and the residual streams are of this type."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def loss_of(model: Model, batch: tuple, rounded: bool, dtype: torch.dtype) -> torch.Tensor:
     """The summed weighted loss of a batch."""
     inputs, targets, weights = batch
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with precision_of(dtype):
         logits = model.logits(model(inputs, rounded))
     losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
     return (losses * weights.flatten()).sum()
@@ -141,9 +209,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path(__file__).parent / "model")
     parser.add_argument("--run", type=Path, required=True, help="folder for the state and the log")
+    parser.add_argument(
+        "--start-from", type=Path, help="continue from the weights of this exported checkpoint"
+    )
     parser.add_argument("--minutes", type=float, default=100)
-    parser.add_argument("--matrix-rate", type=float, default=0.02)
-    parser.add_argument("--other-rate", type=float, default=0.004)
+    parser.add_argument("--matrix-rate", type=float, help="default: that of the stage")
+    parser.add_argument("--other-rate", type=float, help="default: that of the stage")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="bfloat16",
+        help="float32 is the faster one where the CPU has no bf16 units",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=11)
     arguments = parser.parse_args()
@@ -152,19 +229,29 @@ def main() -> None:
     arguments.run.mkdir(parents=True, exist_ok=True)
     state_path = arguments.run / "state.pt"
     encoder = Encoder(arguments.model / "tokenizer.json")
-    model = Model(Config.load(arguments.model / "config.json"))
-    silence_outputs(model)
+    dtype = PRECISIONS[arguments.precision]
+    state = torch.load(state_path, weights_only=True) if state_path.exists() else None
+    continued = arguments.start_from is not None
+    if state is not None and continued and not state["continued"]:
+        parser.error(f"{state_path} is the state of a training from scratch: use another --run")
+    continued = state["continued"] if state is not None else continued
+    stage = CONTINUED if continued else FROM_SCRATCH
+    if continued and state is None:
+        model = checkpoint.load(arguments.start_from)
+    else:
+        model = Model(Config.load(arguments.model / "config.json"))
+        silence_outputs(model)
     matrices, others = parameter_groups(model)
-    muon = Muon(matrices, lr=arguments.matrix_rate, decay=0.1)
-    adam = torch.optim.AdamW(others, lr=arguments.other_rate, betas=(0.9, 0.95), weight_decay=0.0)
+    peaks = (arguments.matrix_rate or stage.matrix_rate, arguments.other_rate or stage.other_rate)
+    muon = Muon(matrices, lr=peaks[0], decay=0.1, dtype=dtype)
+    adam = torch.optim.AdamW(others, lr=peaks[1], betas=(0.9, 0.95), weight_decay=0.0)
     step, elapsed = 0, 0.0
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
+    if state is not None:
         model.load_state_dict(state["model"])
         muon.load_state_dict(state["muon"])
         adam.load_state_dict(state["adam"])
         step, elapsed = state["step"], state["elapsed"]
-    probes = evaluation_examples(PROBE_SEED, PROBE_COUNT)
+    probes = evaluation_examples(PROBE_SEED, PROBE_COUNT, published_keys())
     log = (arguments.run / "log.jsonl").open("a")
 
     def record(**values) -> None:
@@ -181,14 +268,14 @@ def main() -> None:
                 "adam": adam.state_dict(),
                 "step": step,
                 "elapsed": elapsed,
+                "continued": continued,
             },
             state_path.with_suffix(".part"),
         )
         state_path.with_suffix(".part").replace(state_path)
 
     def probe(rounded: bool) -> None:
-        autocast = torch.autocast("cpu", dtype=torch.bfloat16)
-        with autocast, rounded_weights(model, rounded):
+        with precision_of(dtype), rounded_weights(model, rounded):
             right = exact(model, encoder, probes, rounded)
         record(step=step, exact={t: f"{a}/{b}" for t, (a, b) in by_task(probes, right).items()})
 
@@ -200,22 +287,23 @@ def main() -> None:
     while elapsed < seconds:
         begin = time.monotonic()
         progress = elapsed / seconds
-        rounded = progress >= ACTIVATION_ROUNDING_FROM
-        source.is_short = progress < SHORT_PHASE
-        source.shares = FINISHING_SHARES if progress >= FINISH_FROM else TRAINING_SHARES
-        source.brief_share = BRIEF_SHARE if progress < BRIEF_UNTIL else 0.0
+        rounded = progress >= stage.activation_rounding_from
+        source.is_short = progress < stage.short_until
+        finishing = progress >= stage.finish_from
+        source.shares = stage.finishing_shares if finishing else stage.shares
+        source.brief_share = stage.brief_share if progress < stage.brief_until else 0.0
         batches = [next(stream) for _ in range(BATCHES_PER_STEP)]
         total = sum(batch[2].sum().item() for batch in batches)
         model.train()
-        with rounded_weights(model, progress >= WEIGHT_ROUNDING_FROM):
+        with rounded_weights(model, progress >= stage.weight_rounding_from):
             for batch in batches:
-                loss = loss_of(model, batch, rounded)
+                loss = loss_of(model, batch, rounded, dtype)
                 (loss / total).backward()
                 shown_loss += loss.item()
                 shown_tokens += batch[0].numel()
         shown_weight += total
-        factor = rate(progress, step)
-        for optimizer, peak in ((muon, arguments.matrix_rate), (adam, arguments.other_rate)):
+        factor = rate(stage, progress, step)
+        for optimizer, peak in zip((muon, adam), peaks):
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
         torch.nn.utils.clip_grad_norm_(others, 1.0)
@@ -239,7 +327,7 @@ def main() -> None:
             shown_loss, shown_weight, shown_tokens, shown_time = 0.0, 0.0, 0, now
         if elapsed - probed > 330:
             probed = elapsed
-            probe(progress >= WEIGHT_ROUNDING_FROM)
+            probe(progress >= stage.weight_rounding_from)
         if elapsed - saved > 60:
             saved = elapsed
             save()
