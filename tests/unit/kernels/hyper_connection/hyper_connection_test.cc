@@ -297,5 +297,19 @@ TEST(HyperConnectionPostMix, IsPostAndThenMix) {
   }
 }
 
+TEST(HyperConnectionMix, AsksForTheNextWeightsBeforeItWaits) {
+  const auto streams = RandomBf16(kColumns, 46);
+  const auto fn = RandomFloats(kMixes * kColumns, 47);
+  std::vector<float> partial(At(kColumns / kMixColumnsPerBlock) * kMixPartials);
+  alignas(16) static constexpr std::byte kNext[1040] = {};
+  emulator::Emulation emulation;
+  EmulateMix({streams.data(), fn.data(), 1, kHidden, kMixes, partial.data(), kNext, sizeof(kNext)});
+  EXPECT_TRUE(emulation.report().findings.empty()) << emulation.report().ToString();
+  if (!kOnGpu) {
+    EXPECT_EQ(emulation.report().prefetched_bytes, sizeof(kNext));
+    EXPECT_EQ(emulation.report().streamed_bytes, kMixes * kColumns * sizeof(float));
+  }
+}
+
 }  // namespace
 }  // namespace sparkspan::kernels
