@@ -6,6 +6,7 @@
 
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
+#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -36,11 +37,15 @@ TEST(OpenStreams, EveryStreamIsTheRoundedSum) {
   constexpr int kRows = 2;
   constexpr int kParts = 2;
   const auto parts = RandomFloats(At(kParts * kRows * kHidden), 62);
-  const auto streams = InFiveOrders<std::uint16_t>([&] {
-    std::vector<std::uint16_t> out(At(kRows * kStreams * kHidden));
-    EmulateOpenStreams({parts.data(), kParts, kRows, kHidden, out.data()});
-    return out;
-  });
+  emulator::Report report;
+  const auto streams = InFiveOrders<std::uint16_t>(
+      [&] {
+        std::vector<std::uint16_t> out(At(kRows * kStreams * kHidden));
+        EmulateOpenStreams({parts.data(), kParts, kRows, kHidden, out.data()});
+        return out;
+      },
+      &report);
+  ExpectTraffic(report, {0, kRows * kStreams * kHidden * 2});
   for (int at = 0; at < kRows * kStreams * kHidden; ++at) {
     const int from = at / (kStreams * kHidden) * kHidden + at % kHidden;
     ASSERT_EQ(streams[At(at)],

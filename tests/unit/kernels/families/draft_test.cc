@@ -134,12 +134,14 @@ TEST(DraftTurn, DraftsWhatTheReferenceDrafts) {
       std::vector<std::int32_t> out(kDrafts, -1);
       std::vector<std::uint16_t> e(kMarkov);
       std::vector<Picked> picked(kRanks);
-      const std::int32_t anchor = ids[At(step * (kDrafts + 1))];
-      const PickRow greedy{};
+      // On the heap, where a GPU reaches it too.
+      const std::vector<std::int32_t> anchor = {ids[At(step * (kDrafts + 1))]};
+      const std::vector<PickRow> greedy(1);
+      std::vector<Picked> partial(1);
       for (int turn = 0; turn <= kDrafts; ++turn) {
         const bool last = turn == kDrafts;
         EmulateDraftTurn({turn == 0 ? nullptr : picked.data(),
-                          &anchor,
+                          anchor.data(),
                           kRanks,
                           1,
                           turn,
@@ -154,15 +156,14 @@ TEST(DraftTurn, DraftsWhatTheReferenceDrafts) {
                           confidence.data()});
         for (int rank = 0; rank < kRanks && !last; ++rank) {
           const auto bias = Product(biases[rank], kPart, kMarkov, e, 1);
-          Picked partial;
           EmulatePick({logits[rank].data() + turn * kPart,
                        bias.data(),
                        nullptr,
-                       &greedy,
+                       greedy.data(),
                        1,
                        kPart,
                        rank * kPart,
-                       &partial,
+                       partial.data(),
                        &picked[At(rank)]});
         }
       }

@@ -17,7 +17,7 @@ struct RouteShared {
 
 // Limits: 200 registers.
 template <int kTiles>
-SIMT_KERNEL(kLinearThreads)
+SIMT_KERNEL(kLinearThreads, 1)
 route(RouteArguments arguments) {
   auto& shared = simt::shared<RouteShared>();
   simt::dependency_trigger();
