@@ -18,8 +18,9 @@
 // `arrivals` are counters in device memory, zero before a launch and zero again after it.
 namespace sparkspan::kernels {
 
-// The rows that these launches take at most: what one pass over a weight serves.
-constexpr int kFusedRowsMax = 96;
+// The rows that these launches take at most. Beyond it bytes outweigh launches, and one block would
+// finish for too many rows.
+constexpr int kFusedRowsMax = 48;
 
 // ProjectLatents and Compress of kernels/ops.h, and the rows kept in their rings. A product that
 // the layer lacks has n = 0.

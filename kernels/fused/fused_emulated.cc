@@ -1,4 +1,4 @@
-#include "kernels/fused/experts.cuh"
+#include "kernels/fused/feed_forward.cuh"
 #include "kernels/fused/projections.cuh"
 
 namespace sparkspan::kernels {

@@ -134,10 +134,10 @@ output(OutputArguments arguments) {
   }
 }
 
-// Launches the instance whose tiles hold the rows: One, Two, Six or Twelve of eight rows each.
-template <class One, class Two, class Six, class Twelve>
-int by_rows(int rows, const One& one, const Two& two, const Six& six, const Twelve& twelve) {
-  return rows <= 8 ? one() : rows <= 16 ? two() : rows <= 48 ? six() : twelve();
+// Launches the instance whose tiles of eight hold the rows: one, two or six.
+template <class One, class Two, class Six>
+int by_rows(int rows, const One& one, const Two& two, const Six& six) {
+  return rows <= 8 ? one() : rows <= 16 ? two() : six();
 }
 
 inline GridShape fused_grid(int tiles) {
@@ -159,8 +159,7 @@ inline int run_latents(const LatentsArguments& arguments, void* stream) {
       arguments.query.rows,
       [&] { return simt::launch<ProjectionShared>(grid, stream, latents<1>, arguments); },
       [&] { return simt::launch<ProjectionShared>(grid, stream, latents<2>, arguments); },
-      [&] { return simt::launch<ProjectionShared>(grid, stream, latents<6>, arguments); },
-      [&] { return simt::launch<ProjectionShared>(grid, stream, latents<12>, arguments); });
+      [&] { return simt::launch<ProjectionShared>(grid, stream, latents<6>, arguments); });
 }
 
 inline int run_queries(const QueriesArguments& arguments, void* stream) {
@@ -175,8 +174,7 @@ inline int run_queries(const QueriesArguments& arguments, void* stream) {
       arguments.query.rows,
       [&] { return simt::launch<ProjectionShared>(grid, stream, queries<1>, arguments); },
       [&] { return simt::launch<ProjectionShared>(grid, stream, queries<2>, arguments); },
-      [&] { return simt::launch<ProjectionShared>(grid, stream, queries<6>, arguments); },
-      [&] { return simt::launch<ProjectionShared>(grid, stream, queries<12>, arguments); });
+      [&] { return simt::launch<ProjectionShared>(grid, stream, queries<6>, arguments); });
 }
 
 inline int run_output(const OutputArguments& arguments, void* stream) {
@@ -189,8 +187,7 @@ inline int run_output(const OutputArguments& arguments, void* stream) {
       arguments.product.rows,
       [&] { return simt::launch<ProjectionShared>(grid, stream, output<1>, arguments); },
       [&] { return simt::launch<ProjectionShared>(grid, stream, output<2>, arguments); },
-      [&] { return simt::launch<ProjectionShared>(grid, stream, output<6>, arguments); },
-      [&] { return simt::launch<ProjectionShared>(grid, stream, output<12>, arguments); });
+      [&] { return simt::launch<ProjectionShared>(grid, stream, output<6>, arguments); });
 }
 
 }  // namespace SIMT_TARGET

@@ -139,6 +139,19 @@ SIMT_DEVICE void mix_row(const MixArguments& arguments,
   }
 }
 
+// Each block asks for its share of the weights that come next.
+SIMT_DEVICE void prefetch_next(const MixArguments& arguments) {
+  constexpr std::int64_t kUnit = 16;
+  const std::int64_t units = arguments.prefetch_bytes / kUnit;
+  const std::int64_t each = (units + simt::grid_blocks() - 1) / simt::grid_blocks();
+  const std::int64_t begin = each * simt::block_index();
+  const std::int64_t end = begin + each < units ? begin + each : units;
+  if (simt::thread_index() == 0 && simt::block_index_y() == 0 && begin < end) {
+    simt::prefetch_l2(static_cast<const unsigned char*>(arguments.prefetch) + begin * kUnit,
+                      static_cast<int>((end - begin) * kUnit));
+  }
+}
+
 // A block takes 64 columns of each stream, a warp some rows of fn, which stay in registers while
 // the tokens pass: fn is read once for up to 96 rows. With kPosts the streams are first made from
 // the ones before the sublayer and its output.
@@ -157,6 +170,7 @@ mix(PostArguments post, MixArguments arguments) {
   const int last_row =
       first_row + kMixRowsPerBlock < arguments.rows ? first_row + kMixRowsPerBlock : arguments.rows;
   const MixWeights weights = load_mix_weights(arguments, column);
+  prefetch_next(arguments);
   simt::dependency_wait();
   if constexpr (!kPosts) {
     for (int row = first_row; row < last_row; ++row) {
@@ -291,6 +305,9 @@ SIMT_KERNEL(kRowThreads) pre(PreArguments arguments) {
     simt::store_shared<2>(shared.input.from(4 * i),
                           Words<2>{{simt::pack_bf16(u.value[0], u.value[1]),
                                     simt::pack_bf16(u.value[2], u.value[3])}});
+    if (arguments.mixed != nullptr) {
+      store_four_bf16(arguments.mixed + static_cast<std::int64_t>(row) * hidden + 4 * i, u);
+    }
   }
   // No barrier: the norm gives a thread the very columns that it just wrote.
   const auto load = [&](int column) {

@@ -34,6 +34,10 @@ struct MixArguments {
   int hidden;      // a multiple of 128
   int mixes;       // kMixes or kHeadMixes
   float* partial;  // [rows, 4 hidden / kMixColumnsPerBlock, kMixPartials], out
+  // Weights that come next, brought to the L2 while this launch still waits for the one before it,
+  // which waits for other ranks: 16-byte aligned, a multiple of 16 bytes; null: none.
+  const void* prefetch = nullptr;
+  std::int64_t prefetch_bytes = 0;
 };
 
 struct PreArguments {
@@ -46,8 +50,9 @@ struct PreArguments {
   float epsilon;
   // x is not read: it is u. rows, width = hidden, gain, epsilon and the outputs are the norm's.
   RmsNormArguments norm;
-  float* post;  // [rows, 4], out; null at the head
-  float* comb;  // [rows, 4, 4], out; null at the head
+  float* post;                     // [rows, 4], out; null at the head
+  float* comb;                     // [rows, 4, 4], out; null at the head
+  std::uint16_t* mixed = nullptr;  // u itself, bf16 [rows, hidden], out; null: not wanted
 };
 
 struct PostArguments {

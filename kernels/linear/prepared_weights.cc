@@ -1,7 +1,11 @@
 #include "kernels/linear/prepared_weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <vector>
+
+#include "kernels/numerics/formats.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -75,6 +79,33 @@ void PrepareE2m1Scales(std::span<const std::uint8_t> scale,
           std::byte{scale[At(row, block, k / kTileColumns)]};
     }
   }
+}
+
+void PrepareBf16AsE4m3(std::span<const std::uint16_t> weight,
+                       int n,
+                       int k,
+                       std::span<std::byte> prepared,
+                       std::span<std::uint8_t> scale) {
+  const int across = k / kScaleColumns;
+  std::vector<float> largest(scale.size(), numerics::kE4m3AmaxMin);
+  const auto block = [&](int row, int column) {
+    return At(row / kScaleColumns, column / kScaleColumns, across);
+  };
+  for (int row = 0; row < n; ++row) {
+    for (int column = 0; column < k; ++column) {
+      float& amax = largest[block(row, column)];
+      amax = std::max(amax, std::fabs(numerics::FloatOfBf16(weight[At(row, column, k)])));
+    }
+  }
+  std::transform(largest.begin(), largest.end(), scale.begin(), [](float amax) {
+    return static_cast<std::uint8_t>(numerics::Ue8m0ScaleOf(amax, numerics::kE4m3Max));
+  });
+  ForEachElement(n, k, WeightFormat::kE4m3, prepared, [&](int row, int column, std::byte* tile) {
+    const float value = numerics::FloatOfBf16(weight[At(row, column, k)]) *
+                        numerics::Ue8m0InverseOf(scale[block(row, column)]);
+    tile[TileByteE4m3(row % kTileRows, column % kTileColumns)] =
+        std::byte{numerics::E4m3OfFloat(value)};
+  });
 }
 
 }  // namespace sparkspan::kernels

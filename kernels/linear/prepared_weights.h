@@ -85,4 +85,13 @@ void PrepareE2m1Scales(std::span<const std::uint8_t> scale,
                        int k,
                        std::span<std::byte> prepared);
 
+// A bf16 weight as e4m3 with a scale per 128 x 128, half its bytes: for a drafter's private copy of
+// the head and of the Markov weight, whose rounding the target's verification makes good.
+// scale [ceil(n / 128), k / 128].
+void PrepareBf16AsE4m3(std::span<const std::uint16_t> weight,
+                       int n,
+                       int k,
+                       std::span<std::byte> prepared,
+                       std::span<std::uint8_t> scale);
+
 }  // namespace sparkspan::kernels

@@ -1,3 +1,4 @@
+#include "kernels/sampling/draft.cuh"
 #include "kernels/sampling/sampling.cuh"
 
 namespace sparkspan::kernels {
@@ -7,6 +8,9 @@ int LaunchPick(const PickArguments& arguments, void* stream) {
 }
 int LaunchAccept(const AcceptArguments& arguments, void* stream) {
   return run_accept(arguments, stream);
+}
+int LaunchDraftTurn(const DraftTurnArguments& arguments, void* stream) {
+  return run_draft_turn(arguments, stream);
 }
 
 }  // namespace sparkspan::kernels

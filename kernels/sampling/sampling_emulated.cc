@@ -1,3 +1,4 @@
+#include "kernels/sampling/draft.cuh"
 #include "kernels/sampling/sampling.cuh"
 
 namespace sparkspan::kernels {
@@ -7,6 +8,9 @@ void EmulatePick(const PickArguments& arguments) {
 }
 void EmulateAccept(const AcceptArguments& arguments) {
   simt::expect_launched(run_accept(arguments, nullptr));
+}
+void EmulateDraftTurn(const DraftTurnArguments& arguments) {
+  simt::expect_launched(run_draft_turn(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

@@ -96,6 +96,7 @@ int Block::live() const {
 
 void Block::Run(const std::function<void()>& body, std::uint64_t order_seed) {
   const auto threads = static_cast<std::size_t>(grid_.threads);
+  fenced_at_.assign(threads, 0);
   for (std::size_t i = 0; i < threads; ++i) {
     auto lane = std::make_unique<Lane>();
     lane->index = static_cast<int>(i);
@@ -347,6 +348,35 @@ void Block::Land(const PendingCopy& copy, const Lane& lane) {
   }
   std::memcpy(copy.target, copy.source, copy.bytes);
   log_.Land(AccessOf(copy, lane));
+}
+
+// A lane's writes are for other blocks once it has fenced and an atomic tells them so: the fences
+// of a block's lanes and such an atomic must be ordered by barriers, or it tells too early.
+void Block::FenceDevice(std::source_location where) {
+  const auto lane = static_cast<std::size_t>(current_->index);
+  for (const Publication& told : publications_) {
+    if (told.lane != current_->index &&
+        current_->clock[static_cast<std::size_t>(told.lane)] < told.at) {
+      report_->Add(Fault::kRace,
+                   "lane " + std::to_string(lane) + " fences at " + PlaceName(where) +
+                       " while lane " + std::to_string(told.lane) +
+                       " already tells other blocks at " + PlaceName(told.where));
+    }
+  }
+  fenced_at_[lane] = current_->clock[lane];
+}
+
+void Block::PublishDevice(std::source_location where) {
+  for (std::size_t lane = 0; lane < fenced_at_.size(); ++lane) {
+    if (current_->clock[lane] < fenced_at_[lane]) {
+      report_->Add(Fault::kRace,
+                   "lane " + std::to_string(current_->index) + " tells other blocks at " +
+                       PlaceName(where) + " of lane " + std::to_string(lane) +
+                       "'s writes, but nothing orders it after their fence");
+    }
+  }
+  publications_.push_back(
+      {current_->index, current_->clock[static_cast<std::size_t>(current_->index)], where});
 }
 
 void Block::AsyncCopy(void* shared,

@@ -89,6 +89,9 @@ class Block {
                       std::source_location where);
   void Touch(const void* address, std::size_t bytes, Touching touching, std::source_location where);
 
+  void FenceDevice(std::source_location where);
+  void PublishDevice(std::source_location where);
+
   void AsyncCopy(void* shared, const void* global, std::size_t bytes, std::source_location where);
   void AsyncWait(int groups_pending_max, std::source_location where);
   void MbarrierInit(void* barrier, int arrivals, std::source_location where);
@@ -135,6 +138,14 @@ class Block {
   Gate block_gate_;
   std::map<int, Gate> named_gates_;
   std::vector<Gate> warp_gates_;
+  // By lane, its own time at its last fence; and the atomics that told other blocks of it.
+  VectorClock fenced_at_;
+  struct Publication {
+    int lane;
+    std::uint32_t at;
+    std::source_location where;
+  };
+  std::vector<Publication> publications_;
   std::map<void*, MbarrierState> mbarriers_;
   bool failed_ = false;
 };

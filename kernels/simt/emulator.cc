@@ -118,6 +118,13 @@ void ReportBounds(std::int64_t index, std::int64_t size, std::source_location wh
                        " at " + PlaceName(where));
 }
 
+void FenceDevice(std::source_location where) {
+  current_block->FenceDevice(where);
+}
+void PublishDevice(std::source_location where) {
+  current_block->PublishDevice(where);
+}
+
 void AsyncCopy(void* shared, const void* global, std::size_t bytes, std::source_location where) {
   CheckAlignment(shared, bytes, where);
   CheckAlignment(global, bytes, where);

@@ -81,6 +81,10 @@ void TouchShared(const void* address,
 void CheckAlignment(const void* address, std::size_t bytes, std::source_location where);
 void ReportBounds(std::int64_t index, std::int64_t size, std::source_location where);
 
+// A fence of device scope, and an atomic on global memory, through which blocks tell each other.
+void FenceDevice(std::source_location where);
+void PublishDevice(std::source_location where);
+
 // cp.async: delivered when the lane waits for its group, not before.
 void AsyncCopy(void* shared, const void* global, std::size_t bytes, std::source_location where);
 void AsyncCommit();

@@ -86,30 +86,36 @@ void bulk_copy(SharedPointer<T> to, const void* from, int bytes, Mbarrier& barri
 
 // Relaxed atomics on global memory, device scope; fence_device orders around them.
 template <class T>
-T atomic_add(T* to, T value) {
+T atomic_add(T* to, T value, Where where = Where::current()) {
+  emulator::PublishDevice(where);
   const T before = *to;
   *to = before + value;
   return before;
 }
 template <class T>
-T atomic_max(T* to, T value) {
+T atomic_max(T* to, T value, Where where = Where::current()) {
+  emulator::PublishDevice(where);
   const T before = *to;
   *to = before < value ? value : before;
   return before;
 }
 template <class T>
-T atomic_exchange(T* to, T value) {
+T atomic_exchange(T* to, T value, Where where = Where::current()) {
+  emulator::PublishDevice(where);
   const T before = *to;
   *to = value;
   return before;
 }
 template <class T>
-T atomic_compare_exchange(T* to, T expected, T value) {
+T atomic_compare_exchange(T* to, T expected, T value, Where where = Where::current()) {
+  emulator::PublishDevice(where);
   const T before = *to;
   *to = before == expected ? value : before;
   return before;
 }
-inline void fence_device() {}
+inline void fence_device(Where where = Where::current()) {
+  emulator::FenceDevice(where);
+}
 
 }  // namespace simt
 }  // namespace emulated

@@ -19,7 +19,9 @@ float E4m3ToFloat(std::uint32_t bits) {
   return numerics::FloatOfE4m3(static_cast<std::uint8_t>(bits));
 }
 // The code lies in bits 5 to 2 of its byte.
-float E2m1ContainerToFloat(std::uint32_t byte) { return numerics::FloatOfE2m1(byte >> 2 & 15U); }
+float E2m1ContainerToFloat(std::uint32_t byte) {
+  return numerics::FloatOfE2m1(byte >> 2 & 15U);
+}
 
 std::uint32_t Element(const std::uint32_t* words, int i, int bits) {
   const int per_word = 32 / bits;

@@ -25,7 +25,9 @@ TESTS = {
     "experts.cuh": "*Experts*",
     "grouping.cuh": "*Grouping*",
     "hyper_connection.cuh": "*HyperConnection*",
+    "feed_forward.cuh": "*Route*:*FusedExperts*",
     "linear.cuh": "*Linear*",
+    "projections.cuh": "*Latents*:*Queries*:*Output*",
     "sampling.cuh": "*Pick*:*Accept*",
     "top_k.cuh": "*TopK*",
 }

@@ -10,6 +10,7 @@
 
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
+#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -119,11 +120,15 @@ TEST(Query, NormalisesEachHeadAndRotates) {
   constexpr int kHeads = 3;
   const auto q = RandomBf16(kRows * kHeads * kHeadDim, 53, 5);
   const auto rope = DrawRope(kRows);
-  const auto out = InFiveOrders<std::uint16_t>([&] {
-    std::vector<std::uint16_t> in_place = q;
-    EmulateQuery({in_place.data(), rope.data(), 1e-6F, kRows, kHeads});
-    return in_place;
-  });
+  emulator::Report report;
+  const auto out = InFiveOrders<std::uint16_t>(
+      [&] {
+        std::vector<std::uint16_t> in_place = q;
+        EmulateQuery({in_place.data(), rope.data(), 1e-6F, kRows, kHeads});
+        return in_place;
+      },
+      &report);
+  ExpectTraffic(report, {0, kRows * kHeads * kHeadDim * 2});
   double worst = 0;
   for (int head = 0; head < kRows * kHeads; ++head) {
     std::vector<double> expected(kHeadDim);
@@ -233,7 +238,15 @@ TEST_P(Attention, IsTheFormulaOverTheStoredBytes) {
     EmulateAttention(a);
     return out;
   };
-  const auto out = InFiveOrders<std::uint16_t>([&] { return run(0, rows); });
+  emulator::Report report;
+  const auto out = InFiveOrders<std::uint16_t>([&] { return run(0, rows); }, &report);
+  // Codes and rope of each entry of each row, once for 32 heads.
+  std::uint64_t streamed = 0;
+  for (const auto& [in_window, chosen] : c.counts) {
+    streamed += At((c.heads + kHeadsPerBlock - 1) / kHeadsPerBlock * (in_window + chosen)) *
+                (kPlainDim + kRopeDim * 2);
+  }
+  ExpectTraffic(report, {streamed, At(rows * c.heads) * kHeadDim * 2});
 
   std::vector<float> actual;
   std::vector<double> expected;

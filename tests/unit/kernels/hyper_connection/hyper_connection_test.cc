@@ -9,6 +9,7 @@
 
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
+#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -199,7 +200,10 @@ TEST(HyperConnectionMix, RowsOfALongPromptAreWhatEachIsAlone) {
                 partial.data()});
     return partial;
   };
-  const auto together = InFiveOrders<float>([&] { return run(0, kRows); });
+  emulator::Report report;
+  const auto together = InFiveOrders<float>([&] { return run(0, kRows); }, &report);
+  // fn once for 96 rows.
+  ExpectTraffic(report, {2 * kMixes * kWidth * sizeof(float), 0});
   constexpr std::size_t kRowPartials = kWidth / kMixColumnsPerBlock * kMixPartials;
   emulator::Emulation emulation;
   for (const int row : {0, 95, 96, 99}) {
@@ -293,7 +297,24 @@ TEST(HyperConnectionPostMix, IsPostAndThenMix) {
       emulator::Emulation emulation;
       separate = run(false);
     }
-    EXPECT_EQ(InFiveOrders<std::uint16_t>([&] { return run(true); }), separate) << rows;
+    emulator::Report report;
+    EXPECT_EQ(InFiveOrders<std::uint16_t>([&] { return run(true); }, &report), separate) << rows;
+    ExpectTraffic(report,
+                  {At((rows + 95) / 96) * kMixes * kWidth * sizeof(float), At(rows * kWidth) * 2});
+  }
+}
+
+TEST(HyperConnectionMix, AsksForTheNextWeightsBeforeItWaits) {
+  const auto streams = RandomBf16(kColumns, 46);
+  const auto fn = RandomFloats(kMixes * kColumns, 47);
+  std::vector<float> partial(At(kColumns / kMixColumnsPerBlock) * kMixPartials);
+  const std::vector<std::byte> next(1040);
+  emulator::Emulation emulation;
+  EmulateMix({streams.data(), fn.data(), 1, kHidden, kMixes, partial.data(), next.data(), 1040});
+  EXPECT_TRUE(emulation.report().findings.empty()) << emulation.report().ToString();
+  if (!kOnGpu) {
+    EXPECT_EQ(emulation.report().prefetched_bytes, next.size());
+    EXPECT_EQ(emulation.report().streamed_bytes, kMixes * kColumns * sizeof(float));
   }
 }
 

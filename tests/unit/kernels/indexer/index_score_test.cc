@@ -12,6 +12,7 @@
 #include "kernels/indexer/select.h"
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
+#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -150,6 +151,13 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
   };
   emulator::Report report;
   const auto scores = InFiveOrders<float>([&] { return run(0, rows); }, &report);
+
+  // The codes of whole tiles of eight keys, for each row.
+  std::uint64_t streamed = 0;
+  for (const int visible : c.visible) {
+    streamed += At((visible + 7) / 8) * 8 * kIndexCodeBytes;
+  }
+  ExpectTraffic(report, {streamed, 0});
 
   std::vector<float> actual;
   std::vector<double> expected;

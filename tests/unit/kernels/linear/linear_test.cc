@@ -11,6 +11,7 @@
 
 #include "kernels/simt/simt.h"
 #include "tests/unit/kernels/simt/five_orders.h"
+#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -179,10 +180,7 @@ TEST_P(Linear, EqualsTheExactProductAndReadsTheWeightsOnce) {
   EXPECT_LT(relative, kRelativeRmsMax);
   // Elements only: scales come through the cache.
   const auto passes = static_cast<std::uint64_t>((c.rows + 95) / 96);
-  if (kOnGpu) {
-    return;
-  }
-  EXPECT_EQ(report.streamed_bytes, PreparedBytes(c.weight, c.n, c.k) * passes);
+  ExpectTraffic(report, {PreparedBytes(c.weight, c.n, c.k) * passes, 0});
 }
 
 TEST_P(Linear, ARowsBitsDoNotDependOnTheOthers) {
@@ -228,6 +226,30 @@ TEST(Linears, PartsOfOneLaunchAreWhatEachIsAlone) {
       return out;
     });
     EXPECT_EQ(together, alone);
+  }
+}
+
+// A bf16 weight kept as e4m3 is the weight to half a unit of e4m3's last place.
+TEST(PreparedWeights, CopiesInE4m3AreNear) {
+  constexpr int kN = 150;
+  constexpr int kK = 256;
+  std::mt19937 random(5);
+  std::vector<std::uint16_t> stored(Size(kN, kK));
+  std::generate(stored.begin(), stored.end(), [&] { return DrawBf16(random); });
+  std::vector<std::byte> prepared(PreparedBytes(WeightFormat::kE4m3, kN, kK));
+  std::vector<std::uint8_t> scales(PreparedScaleBytes(WeightFormat::kE4m3, kN, kK));
+  PrepareBf16AsE4m3(stored, kN, kK, prepared, scales);
+  for (int row = 0; row < kN; ++row) {
+    for (int column = 0; column < kK; ++column) {
+      const float scale = simt::ue8m0_to_float(scales[Size(row / 128 * 2 + column / 128)]);
+      const std::size_t tile = Size(row / 16 * (kK / 32) + column / 32) * 512;
+      const auto code =
+          static_cast<std::uint8_t>(prepared[tile + Size(TileByteE4m3(row % 16, column % 32))]);
+      const float expected = simt::bf16_to_float(stored[Size(row * kK + column)]);
+      const float allowed = std::max(std::fabs(expected) / 16, scale * 0x1p-10F);
+      ASSERT_LE(std::fabs(simt::e4m3_to_float(code) * scale - expected), allowed)
+          << row << ", " << column;
+    }
   }
 }
 

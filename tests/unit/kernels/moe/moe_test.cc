@@ -11,6 +11,7 @@
 
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
+#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -325,10 +326,9 @@ TEST_P(Experts, EqualTheFormulaAndDoNotSeeEachOther) {
   std::vector<std::int32_t> touched = batch.ids;
   std::sort(touched.begin(), touched.end());
   touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
-  if (!kOnGpu) {
-    EXPECT_EQ(report.streamed_bytes,
-              touched.size() * 3 * PreparedBytes(layer.format, kHidden, kIntermediate));
-  }
+  ExpectTraffic(report,
+                {touched.size() * 3 * PreparedBytes(layer.format, kHidden, kIntermediate),
+                 At(rows * layer.choices) * kIntermediate});
 
   emulator::Emulation emulation;
   const Result alone = RunLayer(layer, batch, rows - 1, 1);

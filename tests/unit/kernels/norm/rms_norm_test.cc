@@ -8,6 +8,7 @@
 
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
+#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -22,12 +23,22 @@ TEST_P(RmsNorm, EqualsTheFormulaAndQuantisesWhatItStored) {
   std::fill(x.begin(), x.begin() + (width > 128 ? 128 : 4), std::uint16_t{0});  // below the floor
   std::vector<std::uint8_t> quantized(size);
   std::vector<std::uint8_t> scale(size / 128);
-  const auto y = InFiveOrders<std::uint16_t>([&] {
-    std::vector<std::uint16_t> out(size);
-    EmulateRmsNorm(
-        {x.data(), gain.data(), 1e-6F, rows, width, out.data(), quantized.data(), scale.data()});
-    return out;
-  });
+  emulator::Report report;
+  const auto y = InFiveOrders<std::uint16_t>(
+      [&] {
+        std::vector<std::uint16_t> out(size);
+        EmulateRmsNorm({x.data(),
+                        gain.data(),
+                        1e-6F,
+                        rows,
+                        width,
+                        out.data(),
+                        quantized.data(),
+                        scale.data()});
+        return out;
+      },
+      &report);
+  ExpectTraffic(report, {0, 3 * size});
   std::vector<double> expected(size);
   for (int row = 0; row < rows; ++row) {
     double squares = 0;

@@ -288,6 +288,28 @@ void count_blocks(int* counter, int* last) {
   }
 }
 
+// Every lane writes and fences, one tells the other blocks: a barrier must stand between.
+void tell_others(int* counter, bool careless) {
+  simt::fence_device();
+  if (!careless) {
+    simt::sync_block();
+  }
+  if (simt::thread_index() == 0) {
+    simt::atomic_add(counter, 1);
+  }
+}
+
+TEST(Emulator, TellingOtherBlocksTooEarlyIsARaceInEveryOrder) {
+  for (const std::uint64_t order : {0, 1, 5}) {
+    int counter = 0;
+    Emulation emulation({.lane_order = order, .deleted_barrier = {}});
+    simt::launch<simt::NoShared>(GridShape{.threads = 64}, tell_others, &counter, false);
+    EXPECT_TRUE(emulation.report().findings.empty()) << emulation.report().ToString();
+    simt::launch<simt::NoShared>(GridShape{.threads = 64}, tell_others, &counter, true);
+    EXPECT_TRUE(emulation.report().Has(Fault::kRace)) << order;
+  }
+}
+
 TEST(Emulator, LastBlockSeesAllOthers) {
   int counter = 0;
   int last = 0;

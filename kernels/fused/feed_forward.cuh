@@ -17,7 +17,7 @@ struct RouteShared {
 
 // Limits: 200 registers.
 template <int kTiles>
-SIMT_KERNEL(kLinearThreads)
+SIMT_KERNEL(kLinearThreads, 1)
 route(RouteArguments arguments) {
   auto& shared = simt::shared<RouteShared>();
   simt::dependency_trigger();
@@ -98,8 +98,7 @@ inline int run_route(const RouteArguments& arguments, void* stream) {
       arguments.product.rows,
       [&] { return simt::launch<RouteShared>(grid, stream, route<1>, arguments); },
       [&] { return simt::launch<RouteShared>(grid, stream, route<2>, arguments); },
-      [&] { return simt::launch<RouteShared>(grid, stream, route<6>, arguments); },
-      [&] { return simt::launch<RouteShared>(grid, stream, route<12>, arguments); });
+      [&] { return simt::launch<RouteShared>(grid, stream, route<6>, arguments); });
 }
 
 inline bool formats_fit(WeightFormat routed, WeightFormat shared_expert) {
@@ -122,7 +121,7 @@ inline int run_experts_up(const ExpertsUpArguments& arguments, void* stream) {
   if (arguments.routed.rows <= 16) {
     return simt::launch<ExpertShared>(grid, stream, experts_up<2>, arguments);
   }
-  return simt::launch<ExpertShared>(grid, stream, experts_up<12>, arguments);
+  return simt::launch<ExpertShared>(grid, stream, experts_up<6>, arguments);
 }
 
 inline int run_experts_down(const ExpertsDownArguments& arguments, void* stream) {
@@ -138,7 +137,7 @@ inline int run_experts_down(const ExpertsDownArguments& arguments, void* stream)
   if (arguments.routed.rows <= 16) {
     return simt::launch<ExpertsDownShared>(grid, stream, experts_down<2>, arguments);
   }
-  return simt::launch<ExpertsDownShared>(grid, stream, experts_down<12>, arguments);
+  return simt::launch<ExpertsDownShared>(grid, stream, experts_down<6>, arguments);
 }
 
 }  // namespace SIMT_TARGET
