@@ -23,12 +23,23 @@ constexpr float kNoiseMax = 16.7f;
 constexpr std::size_t kSortedFirst = 64;  // of top_p, which mostly needs few tokens
 constexpr std::size_t kSortedGrowth = 8;
 
-float Noise(std::uint64_t seed, std::int64_t position, Token token) {
-  const float uniform = UniformFloat(seed,
-                                     static_cast<std::uint64_t>(position),
-                                     RandomPurpose::kSample,
-                                     static_cast<std::uint32_t>(token));
+// More than the rounding of a noise of at most kNoiseMax.
+constexpr float kNoiseRounding = 1e-3f;
+
+float Uniform(std::uint64_t seed, std::int64_t position, Token token) {
+  return UniformFloat(seed,
+                      static_cast<std::uint64_t>(position),
+                      RandomPurpose::kSample,
+                      static_cast<std::uint32_t>(token));
+}
+
+float NoiseOf(float uniform) {
   return -std::log(-std::log(uniform));
+}
+
+// Uniforms below this give a noise below `noise`, whatever the rounding.
+float UniformBelow(float noise) {
+  return std::exp(-std::exp(kNoiseRounding - noise));
 }
 
 // The likelier first; of equals the lower id, everywhere.
@@ -116,18 +127,27 @@ Token Sampler::Draw(const SamplingParams& params, std::int64_t position, Token l
   const auto scaled = [&](Token token) {
     return scores_[static_cast<std::size_t>(token)] / params.temperature;
   };
+  const float top = scaled(likeliest);
   Token best = likeliest;
-  float largest = scaled(likeliest) + Noise(params.seed, position, likeliest);
+  float largest = top + NoiseOf(Uniform(params.seed, position, likeliest));
+  // Nobody's score is above `top`, so a smaller uniform than this cannot win: two logarithms less
+  // for nearly every token.
+  float hopeless = UniformBelow(largest - top);
   for (const Token token : candidates_) {
     const float score = scaled(token);
-    // What the largest noise could not lift over the best so far needs no noise: most tokens.
+    // What the largest noise could not lift over the best so far needs no draw at all.
     if (score + kNoiseMax < largest || token == likeliest) {
       continue;
     }
-    const float noisy = score + Noise(params.seed, position, token);
+    const float uniform = Uniform(params.seed, position, token);
+    if (uniform < hopeless) {
+      continue;
+    }
+    const float noisy = score + NoiseOf(uniform);
     if (noisy > largest || (noisy == largest && token < best)) {
       largest = noisy;
       best = token;
+      hopeless = UniformBelow(largest - top);
     }
   }
   return best;
