@@ -185,6 +185,7 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   }
   cluster->Stop();
   loop.Stop();
+  cluster->Goodbye();
   server->Stop();
   return ended;
 }

@@ -114,11 +114,6 @@ class Service::Server final : public v1::Worker::Service {
 
   int port() const { return port_; }
 
-  bool WaitForExit(engine::Time deadline) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_until(lock, deadline, [&] { return exit_asked_; });
-  }
-
   grpc::Status Serve(grpc::ServerContext* context, SessionStream* stream) override {
     if (absl::Status status = CheckSource(*context); !status.ok()) {
       LOG(WARNING) << status.message();
@@ -189,7 +184,6 @@ class Service::Server final : public v1::Worker::Service {
       if (end.formed) {
         formed_epoch_ = std::max(formed_epoch_, end.epoch);
       }
-      exit_asked_ = exit_asked_ || end.exit_asked;
     }
     changed_.notify_all();
   }
@@ -224,7 +218,6 @@ class Service::Server final : public v1::Worker::Service {
   grpc::ServerContext* lease_ = nullptr;  // of the stream that holds the rank
   engine::Epoch newest_epoch_;            // that any head named
   engine::Epoch formed_epoch_;            // that had a group
-  bool exit_asked_ = false;
   bool stopping_ = false;
   engine::Thread health_watch_;
 };
@@ -241,10 +234,6 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Start(const ServiceOptions& op
 
 int Service::port() const {
   return server_->port();
-}
-
-bool Service::WaitForExit(engine::Time deadline) {
-  return server_->WaitForExit(deadline);
 }
 
 }  // namespace sparkspan::worker

@@ -28,8 +28,6 @@ class Service {
   ~Service();
 
   int port() const;
-  // Waits until a head asked the process to exit, or `deadline`. True when it did.
-  bool WaitForExit(engine::Time deadline);
 
  private:
   class Server;

@@ -117,7 +117,6 @@ void Session::ReadPlans(SessionStream* stream) {
   v1::HeadMessage message;
   while (stream->Read(&message)) {
     if (message.has_goodbye()) {
-      end_.exit_asked = message.goodbye().exit();
       return;
     }
     absl::StatusOr<engine::runtime::StepPlan> plan =
@@ -141,7 +140,6 @@ SessionEnd Session::Run(grpc::ServerContext* context, SessionStream* stream) {
     return end_;
   }
   if (!message.has_form_group()) {
-    end_.exit_asked = message.has_goodbye() && message.goodbye().exit();
     return end_;
   }
   end_.formed = true;

@@ -18,8 +18,7 @@ using SessionStream = grpc::ServerReaderWriter<v1::WorkerMessage, v1::HeadMessag
 
 struct SessionEnd {
   engine::Epoch epoch;
-  bool formed = false;      // the epoch had a group
-  bool exit_asked = false;  // the head wants the process to end
+  bool formed = false;  // the epoch had a group
 };
 
 // The last message of a stream.

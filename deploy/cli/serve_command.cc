@@ -24,7 +24,8 @@ using engine::fabric::Ipv4Address;
 
 constexpr std::int64_t kContextDefault = 32'768;
 constexpr std::int64_t kKvBlockTokens = 256;
-// The head drains for as long; then come the workers.
+constexpr std::chrono::minutes kStepTimeout{15};
+// The head drains for 30 s of it; then come the workers.
 constexpr std::chrono::seconds kStopGrace{40};
 
 // A folder that only this user can read, gone when the object is.
@@ -102,8 +103,10 @@ absl::Status Complete(ServeOptions* options) {
 
 absl::Status Serve(ServeOptions options) {
   RETURN_IF_ERROR(Complete(&options));
-  ASSIGN_OR_RETURN(const engine::config::ClusterConfig config,
+  ASSIGN_OR_RETURN(engine::config::ClusterConfig config,
                    engine::config::MakeLocalConfig(options.cluster));
+  // A step of many prompt tokens of a large model takes minutes on a CPU.
+  config.timeouts.step_ms = std::chrono::milliseconds(kStepTimeout).count();
   ASSIGN_OR_RETURN(const PrivateFolder folder, PrivateFolder::Make());
   const std::string file = folder.path() + "/cluster.yaml";
   std::ofstream(file) << engine::config::ToYaml(config);

@@ -67,7 +67,7 @@ and stopped together. SIGINT or SIGTERM ends running requests, then stops; a sec
   --max-model-len L             tokens of a sequence, prompt and answer (the checkpoint's, at most
                                 32768)
   --max-num-seqs N              sequences at the same time (8)
-  --max-num-batched-tokens N    tokens of one step (2048)
+  --max-num-batched-tokens N    tokens of one step (512)
   --max-waiting-requests N      requests that may wait; more are refused with 429 (64)
   --kv-tokens N                 tokens that the KV cache holds, all sequences together (enough for
                                 all of them at full length)
@@ -82,6 +82,7 @@ and stopped together. SIGINT or SIGTERM ends running requests, then stops; a sec
 absl::StatusOr<ServeOptions> ParseServeOptions(std::span<const std::string_view> args) {
   ServeOptions options;
   options.cluster.limits.memory_reserve_bytes = std::int64_t{1} << 30;
+  options.cluster.limits.step_rows = 512;
   std::int32_t threads = 1;
   RETURN_IF_ERROR(ParseFlags(args, FlagsOf(&options, &threads)));
   if (options.cluster.model.path.empty()) {

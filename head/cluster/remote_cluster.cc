@@ -358,10 +358,10 @@ absl::Status RemoteCluster::CheckAgreement() const {
   return absl::OkStatus();
 }
 
-void RemoteCluster::Goodbye(bool exit) {
+void RemoteCluster::Goodbye() {
   for (Worker& worker : workers_) {
     if (worker.link != nullptr) {
-      worker.link->SendGoodbye(exit);
+      worker.link->SendGoodbye();
     }
   }
 }

@@ -56,9 +56,8 @@ class RemoteCluster final : public engine::runtime::Cluster {
 
   // Makes Reform and Collect return soon, from now on.
   void Stop() { stopping_ = true; }
-  // Tells the workers that the head is going; with `exit`, that they should too. After the last
-  // Collect.
-  void Goodbye(bool exit);
+  // Tells the workers that the head ends the epoch. After the last Collect.
+  void Goodbye();
 
   std::vector<api::RankStatus> Ranks() const;
   // Of all ranks' start-up, the slowest rank's time for each phase.

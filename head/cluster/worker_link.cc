@@ -231,9 +231,9 @@ absl::Status WorkerLink::SendPlan(const engine::runtime::StepPlan& plan) {
   return stream_->Write(message);
 }
 
-void WorkerLink::SendGoodbye(bool exit) {
+void WorkerLink::SendGoodbye() {
   v1::HeadMessage message;
-  message.mutable_goodbye()->set_exit(exit);
+  message.mutable_goodbye();
   (void)stream_->Write(message);
 }
 

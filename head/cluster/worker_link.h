@@ -100,7 +100,7 @@ class WorkerLink {
   absl::Status SendFormGroup(const std::string& session_key);
   absl::Status SendPlan(const engine::runtime::StepPlan& plan);
   // Best effort, for an orderly end.
-  void SendGoodbye(bool exit);
+  void SendGoodbye();
 
  private:
   class Stream;
