@@ -122,7 +122,7 @@ class Sources:
                 self.limits[match.group(2)] = int(match.group(1))
             for match in re.finditer(r"^SIMT_KERNEL\((.*)\)\s*(\w+)\(", text, re.M):
                 self.threads[match.group(2)] = match.group(1).split(",")[0]
-            for match in re.finditer(r"simt::launch<([\w:]+)>\(\s*[^;]*?stream,\s*(\w+)", text):
+            for match in re.finditer(r"simt::launch<([\w:]+(?:<\w+>)?)>\(\s*[^;]*?stream,\s*(\w+)", text):
                 self.shared[match.group(2)] = match.group(1)
 
     def evaluate(self, folder: Path) -> dict[str, tuple[int, int]]:
