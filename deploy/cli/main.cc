@@ -2,6 +2,7 @@
 #include <array>
 #include <iostream>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
