@@ -19,7 +19,7 @@ struct RouteShared {
   simt::SharedArray<int, 1> is_last;
 };
 
-// Limits: 200 registers.
+// Limits: 232 registers.
 template <int kTiles>
 SIMT_KERNEL(kLinearThreads, 1)
 route(RouteArguments arguments) {
