@@ -30,7 +30,7 @@ SIMT_KERNEL(kRowThreads) embed(EmbedArguments arguments) {
   }
 }
 
-// Limits: 32 registers.
+// Limits: 40 registers.
 SIMT_KERNEL(kRowThreads) open_streams(OpenStreamsArguments arguments) {
   simt::dependency_trigger();
   simt::dependency_wait();

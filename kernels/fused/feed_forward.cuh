@@ -1,9 +1,13 @@
 #pragma once
 
-#include "kernels/fused/projections.cuh"
-#include "kernels/moe/experts.cuh"
-#include "kernels/moe/grouping.cuh"
-#include "kernels/router/router.cuh"
+#include "kernels/fused/fused.h"
+#include "kernels/fused/fused_grid.cuh"
+#include "kernels/linear/linear_tile.cuh"
+#include "kernels/moe/expert.cuh"
+#include "kernels/moe/group_rows.cuh"
+#include "kernels/router/route_row.cuh"
+#include "kernels/simt/launch.h"
+#include "kernels/simt/simt.h"
 
 // Routing and the experts of a layer in three launches.
 namespace sparkspan::kernels {
@@ -15,14 +19,14 @@ struct RouteShared {
   simt::SharedArray<int, 1> is_last;
 };
 
-// Limits: 200 registers.
+// Limits: 232 registers.
 template <int kTiles>
 SIMT_KERNEL(kLinearThreads, 1)
 route(RouteArguments arguments) {
   auto& shared = simt::shared<RouteShared>();
   simt::dependency_trigger();
   linear_tile<Bf16ByBf16, kTiles>(shared.product, arguments.product, simt::block_index(), 0);
-  if (!simt::arrive_last(arguments.arrivals, blocks_of(arguments.product), shared.is_last)) {
+  if (!simt::arrive_last(arguments.arrivals, TilesDown(arguments.product.n), shared.is_last)) {
     return;
   }
   for (int row = simt::warp_index(); row < arguments.router.rows; row += kLinearWarps) {

@@ -1,11 +1,12 @@
 #pragma once
 
-#include "kernels/attention/prepare.cuh"
-#include "kernels/compressor/compressor.cuh"
+#include "kernels/attention/latent.cuh"
+#include "kernels/compressor/pool.cuh"
 #include "kernels/fused/fused.h"
-#include "kernels/indexer/index_score.cuh"
-#include "kernels/linear/linear.cuh"
-#include "kernels/norm/rms_norm.cuh"
+#include "kernels/fused/fused_grid.cuh"
+#include "kernels/indexer/index_vector.cuh"
+#include "kernels/linear/linear_tile.cuh"
+#include "kernels/norm/row.cuh"
 #include "kernels/simt/launch.h"
 #include "kernels/simt/simt.h"
 
@@ -19,17 +20,11 @@ struct ProjectionShared {
   simt::SharedArray<int, 1> is_last;
 };
 
-// Blocks that write a whole product.
-SIMT_DEVICE int blocks_of(const LinearArguments& product) {
-  return TilesDown(product.n);
-}
-
 SIMT_DEVICE void finish_compressor(ProjectionShared& shared, const LatentsArguments& arguments) {
   for (int entry = 0; entry < arguments.entries.entries; ++entry) {
     make_entry(arguments.entries, entry, shared.partial);
   }
-  // Entries read what the ring held before.
-  simt::sync_block();
+  // The norm of an entry stands between all that it read of the ring and what overwrites it.
   for (int row = 0; row < arguments.ring.row_count; ++row) {
     write_ring(arguments.ring, row);
   }
@@ -39,6 +34,7 @@ SIMT_DEVICE void finish_index_compressor(const LatentsArguments& arguments) {
   for (int entry = simt::warp_index(); entry < arguments.keys.entries; entry += kLinearWarps) {
     make_key(arguments.keys, entry);
   }
+  // Keys read what the ring held before.
   simt::sync_block();
   for (int row = 0; row < arguments.key_ring.row_count; ++row) {
     write_ring(arguments.key_ring, row);
@@ -67,7 +63,7 @@ latents(LatentsArguments arguments) {
     linear_tile<Bf16ByBf16, kTiles>(shared.product, of.arguments, of.tile_row, 0);
   }
   if (of.part == 4 ||
-      !simt::arrive_last(arguments.arrivals + of.part, blocks_of(of.arguments), shared.is_last)) {
+      !simt::arrive_last(arguments.arrivals + of.part, TilesDown(of.arguments.n), shared.is_last)) {
     return;
   }
   if (of.part == 0) {
@@ -132,19 +128,6 @@ output(OutputArguments arguments) {
   for (int row = simt::warp_index(); row < arguments.quantize.rows; row += kLinearWarps) {
     quantize_stored_group(arguments.quantize, static_cast<std::int64_t>(row) * groups + group);
   }
-}
-
-// Launches the instance whose tiles of eight hold the rows: one, two or six.
-template <class One, class Two, class Six>
-int by_rows(int rows, const One& one, const Two& two, const Six& six) {
-  return rows <= 8 ? one() : rows <= 16 ? two() : six();
-}
-
-inline GridShape fused_grid(int tiles) {
-  return {.blocks = {tiles, 1, 1}, .threads = kLinearThreads, .dependent = true};
-}
-inline bool fits_fused(const LinearArguments& product) {
-  return product.rows <= kFusedRowsMax && product.k % kScaleColumns == 0;
 }
 
 inline int run_latents(const LatentsArguments& arguments, void* stream) {

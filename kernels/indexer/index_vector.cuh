@@ -95,5 +95,20 @@ SIMT_DEVICE void store_index_vector(const IndexVector& x,
   }
 }
 
+// The warp makes one head of a row, counted over all rows.
+SIMT_DEVICE void make_index_query(const IndexQueryArguments& arguments, int vector) {
+  const Words<2> words = simt::load_vector<2>(
+      arguments.q + static_cast<std::int64_t>(vector) * kIndexDim + simt::lane_index() * 4);
+  IndexVector x = {{simt::low_bf16(words.word[0]),
+                    simt::high_bf16(words.word[0]),
+                    simt::low_bf16(words.word[1]),
+                    simt::high_bf16(words.word[1])}};
+  rotate_index_vector(x, arguments.rope + static_cast<std::int64_t>(vector / arguments.heads) * 64);
+  hadamard(x);
+  store_index_vector(x,
+                     arguments.codes + static_cast<std::int64_t>(vector) * kIndexCodeBytes,
+                     arguments.scales + static_cast<std::int64_t>(vector) * kIndexScaleBytes);
+}
+
 }  // namespace SIMT_TARGET
 }  // namespace sparkspan::kernels

@@ -9,19 +9,6 @@
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
-SIMT_DEVICE void normalize_stored_row(const RmsNormArguments& arguments,
-                                      int row,
-                                      simt::SharedArray<float, kRowWarps>& partial) {
-  const std::uint16_t* x = arguments.x + static_cast<std::int64_t>(row) * arguments.width;
-  normalize_row([&](int column) { return load_four_bf16(x + column); }, arguments, row, partial);
-}
-
-// The warp quantises one group of 128, counted over all rows.
-SIMT_DEVICE void quantize_stored_group(const QuantizeArguments& arguments, std::int64_t group) {
-  const Four x = load_four_bf16(arguments.x + group * kGroupColumns + simt::lane_index() * 4);
-  quantize_group(x, arguments.quantized + group * kGroupColumns, arguments.scale + group);
-}
-
 // Limits: 32 registers.
 SIMT_KERNEL(kRowThreads) rms_norm(RmsNormArguments arguments) {
   auto& shared = simt::shared<RowShared>();

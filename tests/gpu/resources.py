@@ -29,17 +29,21 @@ CHIPS = {
 SHARED_BYTES_PER_BLOCK = {"121a": 101376, "120a": 101376, "90a": 232448}
 SHARED_RESERVED_PER_BLOCK = 1024
 
-# Low twelve bits of a 16-byte SASS instruction, by probing one-instruction kernels.
+# Low twelve bits of a 16-byte SASS instruction, by probing one-instruction kernels; compared with
+# what nvdisasm (PyPI's nvidia-cuda-nvdisasm) says of these kernels.
 OPCODES = {
     0x23C: "mma", 0x27A: "mma", 0x47A: "mma", 0x47F: "mma",
     0x981: "load_global", 0x97E: "load_global",
     0x986: "store_global",
-    0x83B: "load_matrix", 0x984: "load_shared", 0x388: "store_shared",
-    0xFAE: "async_copy", 0x3BA: "async_copy", 0xF89: "shuffle", 0xB1D: "barrier",
+    0x83B: "load_matrix", 0x984: "load_shared", 0x388: "store_shared", 0x988: "store_shared",
+    0xFAE: "async_copy", 0x3BA: "async_copy", 0xB1D: "barrier",
+    0xF89: "shuffle", 0x389: "shuffle", 0x589: "shuffle", 0x989: "shuffle",
+    0x9A8: "atomic_global", 0x82E: "dependency_wait", 0x3BC: "prefetch",
     0x23E: "convert", 0x983: "local", 0x387: "local",
 }
 CENSUS = ["mma", "load_global", "store_global", "load_matrix", "load_shared", "store_shared",
-          "async_copy", "shuffle", "barrier", "convert", "local"]
+          "async_copy", "shuffle", "barrier", "convert", "atomic_global", "dependency_wait",
+          "prefetch", "local"]
 COLUMNS = ["kernel", "architecture", "registers", "spill_bytes", "stack_bytes", "threads",
            "shared_bytes", "blocks_per_sm", "instructions"] + CENSUS
 
