@@ -33,6 +33,7 @@ absl::StatusOr<StepResult> AgreeResults(std::span<const StepResult> results) {
     agreed.times.forward_ns = std::max(agreed.times.forward_ns, result.times.forward_ns);
     agreed.times.exchange_ns = std::max(agreed.times.exchange_ns, result.times.exchange_ns);
     agreed.times.sample_ns = std::max(agreed.times.sample_ns, result.times.sample_ns);
+    agreed.times.draft_ns = std::max(agreed.times.draft_ns, result.times.draft_ns);
     agreed.times.total_ns = std::max(agreed.times.total_ns, result.times.total_ns);
   }
   if (ranks_by_digest.size() > 1) {

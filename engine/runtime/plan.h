@@ -13,6 +13,24 @@ namespace sparkspan::engine::runtime {
 
 inline constexpr std::uint32_t kWireVersion = 1;
 
+// How drafted tokens of a sampled sequence are judged (spec: dspark.md 3.4). Both leave the
+// distribution of the text as it is without drafts. Greedy sequences: the largest logit's token.
+enum class AcceptanceRule : std::uint8_t {
+  // Accept with probability min(1, p / q), else draw from the rest of p over q: accepts most.
+  kRejection = 0,
+  // Draft and target draw with the same noise, a draft stands while both drew the same token: the
+  // text is that of the same seed without drafts.
+  kSharedNoise = 1,
+};
+
+// Added to a token's logit before anything else.
+struct LogitBias {
+  Token token = 0;
+  float bias = 0.0f;  // minus infinity forbids the token
+
+  bool operator==(const LogitBias&) const = default;
+};
+
 // How the executor turns logits into a token. Fixed for a sequence's life.
 struct SamplingParams {
   // 0 = greedy: the largest logit, lowest id on a tie. So is anything below 1e-5, as in vLLM.
@@ -27,6 +45,13 @@ struct SamplingParams {
   // Tokens that must not be chosen while fewer than min_tokens have been generated.
   std::int32_t min_tokens = 0;
   std::vector<Token> suppressed_until_min_tokens;
+  // Of tokens in the prompt or generated: positive logits are divided by it, others multiplied.
+  float repetition_penalty = 1.0f;  // above 0; 1 = off
+  // Subtracted from the logit of a generated token: per occurrence, and once.
+  float frequency_penalty = 0.0f;
+  float presence_penalty = 0.0f;
+  std::vector<LogitBias> logit_bias;  // each token once
+  AcceptanceRule acceptance = AcceptanceRule::kRejection;
 
   bool operator==(const SamplingParams&) const = default;
 };
@@ -66,8 +91,11 @@ struct RowSpan {
   std::int64_t first_position = 0;
   std::variant<std::vector<Token>, LastCommitted> tokens;
   bool sample = false;  // Choose and commit a token after the last row.
-  // Draft rows the executor may add after the last committed token; 0 without a drafter.
+  // Verify so many of the drafts that this sequence's last result proposed, in rows after the last
+  // committed token; those that the rank does not have are left out. 0 without a drafter.
   std::int32_t draft_tokens_max = 0;
+  // Propose drafts for the step that follows; only where a token is chosen.
+  bool propose = false;
 
   bool operator==(const RowSpan&) const = default;
 };
@@ -106,6 +134,10 @@ struct SequenceTokens {
   std::vector<CommittedToken> tokens;
   std::int32_t drafted = 0;   // Draft tokens verified in this step.
   std::int32_t accepted = 0;  // Of those, committed.
+  std::int32_t proposed = 0;  // Drafts made for the next step, after the last of `tokens`.
+  // Per proposed draft the drafter's confidence that it is accepted if those before it are, as a
+  // raw logit; empty from drafters that have none.
+  std::vector<float> confidence;
 
   bool operator==(const SequenceTokens&) const = default;
 };
@@ -115,6 +147,7 @@ struct StepTimes {
   std::int64_t forward_ns = 0;   // The model, exchanges included.
   std::int64_t exchange_ns = 0;  // Of that, inside collectives.
   std::int64_t sample_ns = 0;
+  std::int64_t draft_ns = 0;  // The drafter, its exchanges included.
   std::int64_t total_ns = 0;  // From receiving the plan to having the result.
 
   bool operator==(const StepTimes&) const = default;

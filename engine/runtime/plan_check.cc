@@ -102,6 +102,10 @@ absl::Status CheckSpan(const RowSpan& span, std::int64_t* rows) {
                           std::int64_t{span.draft_tokens_max},
                           0,
                           may_draft ? PlanLimits::kDraftTokensMax : 0));
+  if (span.propose && !span.sample) {
+    return absl::InvalidArgumentError(
+        "propose is set without sample: drafts follow a chosen token");
+  }
   *rows += count + span.draft_tokens_max;
   return absl::OkStatus();
 }
@@ -126,6 +130,18 @@ absl::Status CheckSequenceTokens(const SequenceTokens& tokens) {
   RETURN_IF_ERROR(InRange("position", tokens.position, 0, PlanLimits::kPositionMax - count));
   RETURN_IF_ERROR(InRange("drafted", std::int64_t{tokens.drafted}, 0, PlanLimits::kDraftTokensMax));
   RETURN_IF_ERROR(InRange("accepted", std::int64_t{tokens.accepted}, 0, tokens.drafted));
+  RETURN_IF_ERROR(
+      InRange("proposed", std::int64_t{tokens.proposed}, 0, PlanLimits::kDraftTokensMax));
+  if (!tokens.confidence.empty() &&
+      tokens.confidence.size() != static_cast<std::size_t>(tokens.proposed)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("confidence has %d entries for %d proposed drafts: one each or none",
+                        tokens.confidence.size(),
+                        tokens.proposed));
+  }
+  for (const float confidence : tokens.confidence) {
+    RETURN_IF_ERROR(InRange("confidence", confidence, -kFloatMax, kFloatMax));
+  }
   for (std::size_t i = 0; i < tokens.tokens.size(); ++i) {
     const CommittedToken& token = tokens.tokens[i];
     RETURN_IF_ERROR(In("tokens", i, InRange("token", std::int64_t{token.token}, 0, kInt32Max)));
@@ -137,6 +153,22 @@ absl::Status CheckSequenceTokens(const SequenceTokens& tokens) {
     for (const TokenLogprob& top : token.top) {
       RETURN_IF_ERROR(In("tokens", i, InRange("top.token", std::int64_t{top.token}, 0, kInt32Max)));
       RETURN_IF_ERROR(In("tokens", i, InRange("top.logprob", top.logprob, -kInfinity, 0.0f)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLogitBias(const std::vector<LogitBias>& logit_bias) {
+  RETURN_IF_ERROR(AtMost("logit_bias", logit_bias.size(), PlanLimits::kLogitBiasMax));
+  std::unordered_set<Token> seen;
+  for (std::size_t i = 0; i < logit_bias.size(); ++i) {
+    const auto [token, bias] = logit_bias[i];
+    RETURN_IF_ERROR(In("logit_bias", i, InRange("token", std::int64_t{token}, 0, kInt32Max)));
+    constexpr float kForbidden = -std::numeric_limits<float>::infinity();
+    RETURN_IF_ERROR(In("logit_bias", i, InRange("bias", bias, kForbidden, kFloatMax)));
+    if (!seen.insert(token).second) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("logit_bias[%d].token is %d: it has a bias already", i, token));
     }
   }
   return absl::OkStatus();
@@ -165,7 +197,15 @@ absl::Status CheckSampling(const SamplingParams& sampling) {
   RETURN_IF_ERROR(AtMost("suppressed_until_min_tokens",
                          sampling.suppressed_until_min_tokens.size(),
                          PlanLimits::kSuppressedTokensMax));
-  return CheckTokens("suppressed_until_min_tokens", sampling.suppressed_until_min_tokens);
+  RETURN_IF_ERROR(CheckTokens("suppressed_until_min_tokens", sampling.suppressed_until_min_tokens));
+  RETURN_IF_ERROR(InRange("repetition_penalty", sampling.repetition_penalty, 0.0f, kFloatMax));
+  if (sampling.repetition_penalty == 0.0f) {
+    return absl::InvalidArgumentError(
+        "repetition_penalty is 0: must be above 0, 1 switches it off");
+  }
+  RETURN_IF_ERROR(InRange("frequency_penalty", sampling.frequency_penalty, -kFloatMax, kFloatMax));
+  RETURN_IF_ERROR(InRange("presence_penalty", sampling.presence_penalty, -kFloatMax, kFloatMax));
+  return CheckLogitBias(sampling.logit_bias);
 }
 
 absl::Status CheckPlan(const StepPlan& plan) {
@@ -213,6 +253,7 @@ absl::Status CheckResult(const StepResult& result) {
   RETURN_IF_ERROR(InRange("times.forward_ns", result.times.forward_ns, 0, kMost));
   RETURN_IF_ERROR(InRange("times.exchange_ns", result.times.exchange_ns, 0, kMost));
   RETURN_IF_ERROR(InRange("times.sample_ns", result.times.sample_ns, 0, kMost));
+  RETURN_IF_ERROR(InRange("times.draft_ns", result.times.draft_ns, 0, kMost));
   return InRange("times.total_ns", result.times.total_ns, 0, kMost);
 }
 

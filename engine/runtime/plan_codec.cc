@@ -54,6 +54,29 @@ void SamplingToProto(const SamplingParams& sampling, v1::SamplingParams* message
   message->set_min_tokens(sampling.min_tokens);
   message->mutable_suppressed_until_min_tokens()->Add(sampling.suppressed_until_min_tokens.begin(),
                                                       sampling.suppressed_until_min_tokens.end());
+  message->set_repetition_penalty(sampling.repetition_penalty);
+  message->set_frequency_penalty(sampling.frequency_penalty);
+  message->set_presence_penalty(sampling.presence_penalty);
+  for (const LogitBias& bias : sampling.logit_bias) {
+    v1::LogitBias* entry = message->add_logit_bias();
+    entry->set_token(bias.token);
+    entry->set_bias(bias.bias);
+  }
+  message->set_acceptance(sampling.acceptance == AcceptanceRule::kSharedNoise
+                              ? v1::ACCEPTANCE_RULE_SHARED_NOISE
+                              : v1::ACCEPTANCE_RULE_REJECTION);
+}
+
+absl::StatusOr<AcceptanceRule> AcceptanceFromProto(v1::AcceptanceRule rule) {
+  switch (rule) {
+    case v1::ACCEPTANCE_RULE_REJECTION:
+      return AcceptanceRule::kRejection;
+    case v1::ACCEPTANCE_RULE_SHARED_NOISE:
+      return AcceptanceRule::kSharedNoise;
+    default:
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "sampling.acceptance is %d: 0 is rejection, 1 shared noise", static_cast<int>(rule)));
+  }
 }
 
 absl::StatusOr<SamplingParams> SamplingFromProto(const v1::SamplingParams& message) {
@@ -71,6 +94,13 @@ absl::StatusOr<SamplingParams> SamplingFromProto(const v1::SamplingParams& messa
   sampling.min_tokens = message.min_tokens();
   sampling.suppressed_until_min_tokens.assign(message.suppressed_until_min_tokens().begin(),
                                               message.suppressed_until_min_tokens().end());
+  sampling.repetition_penalty = message.repetition_penalty();
+  sampling.frequency_penalty = message.frequency_penalty();
+  sampling.presence_penalty = message.presence_penalty();
+  for (const v1::LogitBias& bias : message.logit_bias()) {
+    sampling.logit_bias.push_back({bias.token(), bias.bias()});
+  }
+  ASSIGN_OR_RETURN(sampling.acceptance, AcceptanceFromProto(message.acceptance()));
   return sampling;
 }
 
@@ -86,6 +116,7 @@ void SpanToProto(const RowSpan& span, v1::RowSpan* message) {
   }
   message->set_sample(span.sample);
   message->set_draft_tokens_max(span.draft_tokens_max);
+  message->set_propose(span.propose);
 }
 
 absl::StatusOr<RowSpan> SpanFromProto(const v1::RowSpan& message, int index) {
@@ -110,6 +141,7 @@ absl::StatusOr<RowSpan> SpanFromProto(const v1::RowSpan& message, int index) {
   }
   span.sample = message.sample();
   span.draft_tokens_max = message.draft_tokens_max();
+  span.propose = message.propose();
   return span;
 }
 
@@ -118,6 +150,8 @@ void TokensToProto(const SequenceTokens& tokens, v1::SequenceTokens* message) {
   message->set_position(tokens.position);
   message->set_drafted(tokens.drafted);
   message->set_accepted(tokens.accepted);
+  message->set_proposed(tokens.proposed);
+  message->mutable_confidence()->Add(tokens.confidence.begin(), tokens.confidence.end());
   for (const CommittedToken& token : tokens.tokens) {
     v1::CommittedToken* committed = message->add_tokens();
     committed->set_token(token.token);
@@ -138,6 +172,8 @@ SequenceTokens TokensFromProto(const v1::SequenceTokens& message) {
   tokens.position = message.position();
   tokens.drafted = message.drafted();
   tokens.accepted = message.accepted();
+  tokens.proposed = message.proposed();
+  tokens.confidence.assign(message.confidence().begin(), message.confidence().end());
   for (const v1::CommittedToken& committed : message.tokens()) {
     CommittedToken& token = tokens.tokens.emplace_back();
     token.token = committed.token();
@@ -218,6 +254,7 @@ void ResultToProto(const StepResult& result, v1::StepResult* message) {
   message->mutable_times()->set_forward_ns(result.times.forward_ns);
   message->mutable_times()->set_exchange_ns(result.times.exchange_ns);
   message->mutable_times()->set_sample_ns(result.times.sample_ns);
+  message->mutable_times()->set_draft_ns(result.times.draft_ns);
   message->mutable_times()->set_total_ns(result.times.total_ns);
 }
 
@@ -234,6 +271,7 @@ absl::StatusOr<StepResult> ResultFromProto(const v1::StepResult& message) {
   result.times = {message.times().forward_ns(),
                   message.times().exchange_ns(),
                   message.times().sample_ns(),
+                  message.times().draft_ns(),
                   message.times().total_ns()};
   RETURN_IF_ERROR(CheckResult(result));
   return result;

@@ -69,6 +69,13 @@ SamplingParams RandomSampling(Draws* draws) {
   if (draws->Coin()) {
     sampling.suppressed_until_min_tokens = draws->Ints(5);
   }
+  sampling.repetition_penalty = 2.0f - draws->Float(0, 1.9f);
+  sampling.frequency_penalty = draws->Float(-2, 2);
+  sampling.presence_penalty = draws->Float(-2, 2);
+  for (Token token = draws->Int(0, 9); draws->Coin(); ++token) {
+    sampling.logit_bias.push_back({token, draws->Coin() ? -kInfinity : draws->Float(-100, 100)});
+  }
+  sampling.acceptance = draws->Coin() ? AcceptanceRule::kRejection : AcceptanceRule::kSharedNoise;
   return sampling;
 }
 
@@ -90,6 +97,7 @@ StepPlan RandomPlan(Draws* draws) {
     RowSpan span;
     span.sequence = draws->NextSequence();
     span.sample = draws->Coin();
+    span.propose = span.sample && draws->Coin();
     if (draws->Coin()) {
       const std::vector<Token> tokens = draws->Ints(400);
       span.first_position =
@@ -115,6 +123,7 @@ StepResult RandomResult(Draws* draws) {
   result.times = {draws->Number(0, kMost),
                   draws->Number(0, kMost),
                   draws->Number(0, kMost),
+                  draws->Number(0, kMost),
                   draws->Number(0, kMost)};
   for (std::size_t i = draws->Count(8); i > 0; --i) {
     SequenceTokens& tokens = result.sequences.emplace_back();
@@ -122,6 +131,10 @@ StepResult RandomResult(Draws* draws) {
     tokens.position = draws->Number(0, PlanLimits::kPositionMax - 40);
     tokens.drafted = draws->Int(0, PlanLimits::kDraftTokensMax);
     tokens.accepted = draws->Int(0, tokens.drafted);
+    tokens.proposed = draws->Int(0, PlanLimits::kDraftTokensMax);
+    if (draws->Coin()) {
+      tokens.confidence.resize(static_cast<std::size_t>(tokens.proposed), draws->Float(-9, 9));
+    }
     for (std::int32_t j = 0; j <= tokens.accepted; ++j) {
       CommittedToken& token = tokens.tokens.emplace_back();
       token.token = draws->Int(0, Draws::kInt32Max);
@@ -208,6 +221,26 @@ TEST(CheckPlan, NamesTheFieldAndTheValue) {
        }},
       {"open[0].sampling.suppressed_until_min_tokens has 4097 entries",
        [](StepPlan* p) { p->open[0].sampling.suppressed_until_min_tokens.resize(4097); }},
+      {"open[0].sampling.repetition_penalty is 0",
+       [](StepPlan* p) { p->open[0].sampling.repetition_penalty = 0; }},
+      {"open[0].sampling.frequency_penalty is nan",
+       [](StepPlan* p) { p->open[0].sampling.frequency_penalty = kNan; }},
+      {"open[0].sampling.presence_penalty is inf",
+       [](StepPlan* p) { p->open[0].sampling.presence_penalty = kInfinity; }},
+      {"open[0].sampling.logit_bias[1].token is -1",
+       [](StepPlan* p) {
+         p->open[0].sampling.logit_bias = {{0, 1.0f}, {-1, 1.0f}};
+       }},
+      {"open[0].sampling.logit_bias[1].token is 4",
+       [](StepPlan* p) {
+         p->open[0].sampling.logit_bias = {{4, 1.0f}, {4, 2.0f}};
+       }},
+      {"open[0].sampling.logit_bias[0].bias is inf",
+       [](StepPlan* p) {
+         p->open[0].sampling.logit_bias = {{4, kInfinity}};
+       }},
+      {"open[0].sampling.logit_bias has 4097 entries",
+       [](StepPlan* p) { p->open[0].sampling.logit_bias.resize(4097); }},
       {"grants[1].sequence is 5", [](StepPlan* p) { p->grants.push_back(p->grants[0]); }},
       {"grants[0].blocks is empty", [](StepPlan* p) { p->grants[0].blocks.clear(); }},
       {"grants[0].blocks[1] is -1", [](StepPlan* p) { p->grants[0].blocks[1] = -1; }},
@@ -226,6 +259,7 @@ TEST(CheckPlan, NamesTheFieldAndTheValue) {
        [](StepPlan* p) { p->spans[0].first_position = PlanLimits::kPositionMax - 2; }},
       {"spans[0].draft_tokens_max is 1", [](StepPlan* p) { p->spans[0].draft_tokens_max = 1; }},
       {"spans[1].draft_tokens_max is 33", [](StepPlan* p) { p->spans[1].draft_tokens_max = 33; }},
+      {"spans[0].propose is set without sample", [](StepPlan* p) { p->spans[0].propose = true; }},
       {"close has 4097 entries", [](StepPlan* p) { p->close.resize(4097); }},
   };
   for (const BadPlan& bad : cases) {
@@ -240,7 +274,7 @@ TEST(CheckPlan, NamesTheFieldAndTheValue) {
 TEST(CheckResult, NamesTheFieldAndTheValue) {
   StepResult sound;
   sound.step = Step(1);
-  sound.sequences = {{SequenceId(4), 9, {{1, -0.5f, {{1, -0.5f}}}}, 0, 0}};
+  sound.sequences = {{SequenceId(4), 9, {{1, -0.5f, {{1, -0.5f}}}}, 0, 0, 0, {}}};
   ASSERT_TRUE(CheckResult(sound).ok());
   const std::pair<const char*, std::function<void(StepResult*)>> cases[] = {
       {"step is 0", [](StepResult* r) { r->step = Step(0); }},
@@ -258,6 +292,18 @@ TEST(CheckResult, NamesTheFieldAndTheValue) {
        [](StepResult* r) { r->sequences[0].tokens[0].logprob = kNan; }},
       {"sequences[0].tokens[0].top.logprob is 2",
        [](StepResult* r) { r->sequences[0].tokens[0].top[0].logprob = 2; }},
+      {"sequences[0].proposed is 33", [](StepResult* r) { r->sequences[0].proposed = 33; }},
+      {"sequences[0].confidence has 2 entries for 1 proposed",
+       [](StepResult* r) {
+         r->sequences[0].proposed = 1;
+         r->sequences[0].confidence = {0.5f, 0.5f};
+       }},
+      {"sequences[0].confidence is nan",
+       [](StepResult* r) {
+         r->sequences[0].proposed = 1;
+         r->sequences[0].confidence = {kNan};
+       }},
+      {"times.draft_ns is -1", [](StepResult* r) { r->times.draft_ns = -1; }},
       {"times.sample_ns is -1", [](StepResult* r) { r->times.sample_ns = -1; }},
   };
   for (const auto& [message, spoil] : cases) {
@@ -281,6 +327,10 @@ TEST(PlanCodec, RefusesWhatOnlyTheWireCanSay) {
        [](v1::StepPlan* p) { p->mutable_spans(0)->clear_first_position(); }},
       {"sampling.top_logprobs is -1",
        [](v1::StepPlan* p) { p->mutable_open(0)->mutable_sampling()->set_top_logprobs(-1); }},
+      {"sampling.acceptance is 2",
+       [](v1::StepPlan* p) {
+         p->mutable_open(0)->mutable_sampling()->set_acceptance(v1::AcceptanceRule(2));
+       }},
       {"open[0].sampling.top_p is 0",
        [](v1::StepPlan* p) { p->mutable_open(0)->clear_sampling(); }},
   };
