@@ -76,6 +76,22 @@ cluster::RemoteClusterOptions ClusterOptions(const ClusterConfig& config) {
   return options;
 }
 
+engine::schedule::VerificationPolicy PolicyOf(engine::config::Verification verification) {
+  using engine::config::Verification;
+  using engine::schedule::VerificationPolicy;
+  switch (verification) {
+    case Verification::kHardware:
+      return VerificationPolicy::kHardware;
+    case Verification::kFixed:
+      return VerificationPolicy::kFixed;
+    case Verification::kThreshold:
+      return VerificationPolicy::kThreshold;
+    case Verification::kNone:
+      return VerificationPolicy::kNone;
+  }
+  return VerificationPolicy::kNone;
+}
+
 cluster::EngineLoopOptions LoopOptions(const ClusterConfig& config) {
   const engine::config::Limits& limits = config.EffectiveLimits();
   cluster::EngineLoopOptions options;
@@ -84,6 +100,9 @@ cluster::EngineLoopOptions LoopOptions(const ClusterConfig& config) {
   options.scheduler.waiting_max = static_cast<std::int32_t>(limits.waiting_requests);
   options.scheduler.step_rows_max = limits.step_rows;
   options.scheduler.context_tokens_max = limits.context_length;
+  options.scheduler.verification = PolicyOf(config.verification);
+  options.scheduler.verification_threshold =
+      static_cast<double>(config.verification_threshold_percent) / 100;
   options.step_timeout = std::chrono::milliseconds(config.timeouts.step_ms);
   options.form_timeout = std::chrono::milliseconds(config.timeouts.start_ms);
   // docs/engine.md: invariants.epoch.

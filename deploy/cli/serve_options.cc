@@ -12,9 +12,11 @@ constexpr int kRanksMax = 8;
 constexpr std::int64_t kLarge = std::int64_t{1} << 40;
 
 Flags FlagsOf(ServeOptions* options, std::int32_t* threads) {
+  using engine::config::Draft;
   using engine::config::EncodingProfile;
   using engine::config::Experts;
   using engine::config::Numerics;
+  using engine::config::Verification;
   LocalCluster& cluster = options->cluster;
   engine::config::Limits& limits = cluster.limits;
   std::int64_t* kv_tokens = &limits.kv_tokens.emplace(0);
@@ -42,6 +44,20 @@ Flags FlagsOf(ServeOptions* options, std::int32_t* threads) {
           {"--experts",
            ChoiceFlag<Experts>(&cluster.experts,
                                {{"split", Experts::kSplit}, {"whole", Experts::kWhole}})},
+          {"--draft",
+           ChoiceFlag<Draft>(&cluster.draft,
+                             {{"auto", Draft::kAuto},
+                              {"none", Draft::kNone},
+                              {"dspark", Draft::kDspark},
+                              {"mtp", Draft::kMtp}})},
+          {"--verification",
+           ChoiceFlag<Verification>(&cluster.verification,
+                                    {{"hardware", Verification::kHardware},
+                                     {"fixed", Verification::kFixed},
+                                     {"threshold", Verification::kThreshold},
+                                     {"none", Verification::kNone}})},
+          {"--verification-threshold-percent",
+           IntegerFlag(&cluster.verification_threshold_percent, 0, 100)},
           {"--encoding-profile",
            ChoiceFlag<EncodingProfile>(
                &cluster.model.encoding_profile,
@@ -74,6 +90,12 @@ and stopped together. SIGINT or SIGTERM ends running requests, then stops; a sec
   --memory-reserve-bytes N      memory to leave free (1 GiB)
   --numerics PROFILE            quantised or unquantised (quantised)
   --experts WAY                 split every expert over the workers, or deal whole ones (split)
+  --draft KIND                  auto, none, dspark or mtp: who drafts tokens (auto: what the
+                                checkpoint holds)
+  --verification POLICY         hardware, fixed, threshold or none: how many drafts a step verifies
+                                (hardware: as many as the measured cost of a step says)
+  --verification-threshold-percent N
+                                for threshold: the chance that a draft must have to be right (30)
   --encoding-profile PROFILE    preview or 0731, the checkpoint's release (preview)
   --default-thinking MODE       on, off or an effort, where a request does not say (on)
   --api-keys-file FILE          one key a line; without it no key is asked for

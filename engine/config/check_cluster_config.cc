@@ -311,11 +311,6 @@ Fault CheckServing(const ClusterConfig& config) {
                          absl::StrFormat("found '%s' a second time", config.model.served_names[i])};
     }
   }
-  if (config.draft != Draft::kNone) {
-    return ConfigFault{"draft",
-                       absl::StrFormat("found %s, which this version cannot serve; expected none",
-                                       ToString(config.draft))};
-  }
   if (config.timeouts.step_ms <= config.timeouts.heartbeat_ms) {
     return ConfigFault{"timeouts.step_ms",
                        absl::StrFormat("found %d, no more than heartbeat_ms %d",

@@ -20,9 +20,6 @@ absl::Status CheckSupported(const ClusterConfig& config) {
     return Unsupported(
         "api.tls", "TLS", "write {plaintext: true} and put a TLS proxy before the API");
   }
-  if (config.draft != Draft::kNone) {
-    return Unsupported("draft", "drafting", "write none");
-  }
   for (const NodeConfig& node : config.nodes) {
     if (node.data == DataTransport::kRails) {
       return Unsupported("nodes." + node.name + ".data", "RDMA", "write data: tcp");

@@ -123,12 +123,28 @@ std::string_view ToString(EncodingProfile value) {
 
 std::string_view ToString(Draft value) {
   switch (value) {
+    case Draft::kAuto:
+      return "auto";
     case Draft::kNone:
       return "none";
     case Draft::kDspark:
       return "dspark";
     case Draft::kMtp:
       return "mtp";
+  }
+  return "?";
+}
+
+std::string_view ToString(Verification value) {
+  switch (value) {
+    case Verification::kHardware:
+      return "hardware";
+    case Verification::kFixed:
+      return "fixed";
+    case Verification::kThreshold:
+      return "threshold";
+    case Verification::kNone:
+      return "none";
   }
   return "?";
 }
@@ -183,6 +199,8 @@ std::vector<ConfigField> Fields(const ClusterConfig& config) {
   fields.Put("numerics", ToString(config.numerics));
   fields.Put("experts", ToString(config.experts));
   fields.Put("draft", ToString(config.draft));
+  fields.Put("verification", ToString(config.verification));
+  fields.Put("verification_threshold_percent", config.verification_threshold_percent);
   PutLimits(fields, "limits.", config.limits);
   for (const auto& [name, limits] : config.profiles) {
     PutLimits(fields, "profiles." + name + ".", limits);

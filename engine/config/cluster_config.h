@@ -26,7 +26,11 @@ enum class Experts : std::uint8_t { kSplit, kWhole };
 // Which texts stand for a reasoning effort; belongs to the checkpoint's release.
 enum class EncodingProfile : std::uint8_t { kPreview, k0731 };
 
-enum class Draft : std::uint8_t { kNone, kDspark, kMtp };
+// Which drafter proposes tokens: kAuto takes what the checkpoint holds.
+enum class Draft : std::uint8_t { kAuto, kNone, kDspark, kMtp };
+
+// How many of its drafts a step verifies (engine/schedule/verification.h).
+enum class Verification : std::uint8_t { kHardware, kFixed, kThreshold, kNone };
 
 enum class DeviceKind : std::uint8_t { kCpu, kCuda };
 
@@ -136,7 +140,9 @@ struct ClusterConfig {
   Model model;
   Numerics numerics = Numerics::kQuantised;
   Experts experts = Experts::kSplit;
-  Draft draft = Draft::kNone;
+  Draft draft = Draft::kAuto;
+  Verification verification = Verification::kHardware;
+  std::int64_t verification_threshold_percent = 30;  // of Verification::kThreshold
   Limits limits;
   std::map<std::string, Limits> profiles;  // Each is `limits` with some of them replaced.
   std::string profile;                     // The one in force; empty: `limits` itself.
@@ -160,6 +166,7 @@ std::string_view ToString(Numerics value);
 std::string_view ToString(Experts value);
 std::string_view ToString(EncodingProfile value);
 std::string_view ToString(Draft value);
+std::string_view ToString(Verification value);
 std::string_view ToString(DataTransport value);
 
 // [ranks]: where each rank's collectives listen, and where its worker does. The configuration must

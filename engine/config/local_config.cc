@@ -22,6 +22,9 @@ absl::StatusOr<ClusterConfig> MakeLocalConfig(const LocalCluster& cluster) {
   config.model = cluster.model;
   config.numerics = cluster.numerics;
   config.experts = cluster.experts;
+  config.draft = cluster.draft;
+  config.verification = cluster.verification;
+  config.verification_threshold_percent = cluster.verification_threshold_percent;
   config.limits = cluster.limits;
   config.api.address = cluster.api_address;
   config.api.port = cluster.api_port;

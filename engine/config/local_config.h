@@ -21,6 +21,9 @@ struct LocalCluster {
   std::string keys_file;  // Empty: no keys are asked for.
   Numerics numerics = Numerics::kQuantised;
   Experts experts = Experts::kSplit;
+  Draft draft = Draft::kAuto;
+  Verification verification = Verification::kHardware;
+  std::int64_t verification_threshold_percent = 30;
   Limits limits;
 };
 

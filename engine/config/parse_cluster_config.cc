@@ -256,13 +256,15 @@ Timeouts ReadTimeouts(YamlFaults& faults, const YamlNode& node) {
 }
 
 ClusterConfig ReadConfig(YamlFaults& faults, const YamlNode& root) {
-  constexpr Keys<16> kKeys = {"version",
+  constexpr Keys<18> kKeys = {"version",
                               "cluster",
                               "head",
                               "model",
                               "numerics",
                               "experts",
                               "draft",
+                              "verification",
+                              "verification_threshold_percent",
                               "limits",
                               "profiles",
                               "profile",
@@ -282,7 +284,14 @@ ClusterConfig ReadConfig(YamlFaults& faults, const YamlNode& root) {
   }
   config.numerics = reader.Choice("numerics", {Numerics::kQuantised, Numerics::kUnquantised});
   config.experts = reader.Choice("experts", {Experts::kSplit, Experts::kWhole});
-  config.draft = reader.Choice("draft", {Draft::kNone, Draft::kDspark, Draft::kMtp});
+  config.draft = reader.Choice("draft", {Draft::kAuto, Draft::kNone, Draft::kDspark, Draft::kMtp});
+  config.verification = reader.Choice("verification",
+                                      {Verification::kHardware,
+                                       Verification::kFixed,
+                                       Verification::kThreshold,
+                                       Verification::kNone});
+  config.verification_threshold_percent = reader.Integer(
+      "verification_threshold_percent", 0, 100, config.verification_threshold_percent);
   if (const YamlNode* limits = reader.Find("limits"); limits != nullptr) {
     config.limits = ReadLimits(faults, *limits, "limits", config.limits);
   }

@@ -112,10 +112,14 @@ std::string ToYaml(const ClusterConfig& config) {
       List(config.model.served_names),
       Quoted(ToString(config.model.encoding_profile)),
       Quoted(config.model.default_thinking));
-  text += absl::StrFormat("numerics: %s\nexperts: %s\ndraft: %s\n",
-                          ToString(config.numerics),
-                          ToString(config.experts),
-                          ToString(config.draft));
+  text += absl::StrFormat(
+      "numerics: %s\nexperts: %s\ndraft: %s\nverification: %s\n"
+      "verification_threshold_percent: %d\n",
+      ToString(config.numerics),
+      ToString(config.experts),
+      ToString(config.draft),
+      ToString(config.verification),
+      config.verification_threshold_percent);
   text += absl::StrFormat("limits: %s\n", LimitsText(config.limits));
   if (!config.profiles.empty()) {
     text += "profiles:\n";

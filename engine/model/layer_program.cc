@@ -281,6 +281,7 @@ absl::Status LayerProgram::Forward(std::span<const SequenceSpan> spans,
   const std::size_t layers = parts_.layers.size();
   streams_.resize(rows * static_cast<std::size_t>(parts_.shape.streams) * hidden);
   result->taps.resize(rows * options.taps.size() * hidden);
+  result->rows = static_cast<std::int64_t>(rows);
   result->exchange_ns = 0;
   result->digest = 0;
   if (options.trace != nullptr) {
@@ -300,6 +301,10 @@ absl::Status LayerProgram::Forward(std::span<const SequenceSpan> spans,
   }
   ops_->ReadStreams(streams_);
   result->digest = HashOf(std::span<const float>(streams_), result->digest);
+  result->streams.clear();
+  if (options.keep_streams) {
+    result->streams.assign(streams_.begin(), streams_.end());
+  }
   return RunHead(spans, result);
 }
 

@@ -70,6 +70,8 @@ struct ForwardOptions {
   std::span<const LayerInjection> inject;
   // Layers whose output, averaged over the streams, is kept for a drafter; ascending.
   std::span<const int> taps;
+  // Keep the residual streams after the last layer of every row, for a drafter.
+  bool keep_streams = false;
 };
 
 struct ForwardResult {
@@ -77,7 +79,9 @@ struct ForwardResult {
   // span gives no row, one or all its rows as it asked.
   std::vector<float> logits;
   std::int64_t logits_rows = 0;
-  std::vector<float> taps;  // [rows, taps, hidden]
+  std::int64_t rows = 0;       // of the step
+  std::vector<float> taps;     // [rows, taps, hidden]
+  std::vector<float> streams;  // [rows, streams, hidden], where they were to be kept; else empty
   // Over the final residual streams' bits and the routing and index choices of every layer. Equal
   // on all ranks unless one of them went wrong.
   std::uint64_t digest = 0;

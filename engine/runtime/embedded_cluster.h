@@ -14,6 +14,7 @@
 #include "engine/runtime/cluster.h"
 #include "engine/runtime/executor.h"
 #include "engine/runtime/plan.h"
+#include "engine/runtime/rank_model.h"
 
 namespace sparkspan::engine::runtime {
 
@@ -26,10 +27,9 @@ struct EmbeddedClusterOptions {
   // Empty: exchanges through memory. Not used for a single rank.
   std::function<absl::StatusOr<std::vector<std::unique_ptr<collective::Communicator>>>()> connect;
 
-  // One rank's model, called on the rank's thread, ranks at the same time. The communicator is
-  // borrowed for the model's life; null for a single rank.
-  std::function<absl::StatusOr<std::unique_ptr<model::Model>>(Rank, collective::Communicator*)>
-      load;
+  // One rank's model and drafter, called on the rank's thread, ranks at the same time. The
+  // communicator is borrowed for the model's life; null for a single rank.
+  std::function<absl::StatusOr<RankModel>(Rank, collective::Communicator*)> load;
 };
 
 // All ranks as threads of this process: for tests, tools, and a head without workers.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -25,11 +26,6 @@ absl::Status InRange(const char* name, std::int64_t value, std::int64_t most) {
   return absl::OkStatus();
 }
 
-std::int64_t RowsOf(const RowSpan& span) {
-  const auto* tokens = std::get_if<std::vector<Token>>(&span.tokens);
-  return tokens == nullptr ? 1 : static_cast<std::int64_t>(tokens->size());
-}
-
 // All that a step says to the outside, so that ranks that agree on it agree on what is streamed.
 std::uint64_t DigestOf(const std::vector<SequenceTokens>& sequences, std::uint64_t seed) {
   std::vector<std::uint64_t> words;
@@ -38,6 +34,10 @@ std::uint64_t DigestOf(const std::vector<SequenceTokens>& sequences, std::uint64
     words.push_back(static_cast<std::uint64_t>(tokens.position));
     words.push_back(static_cast<std::uint64_t>(tokens.drafted));
     words.push_back(static_cast<std::uint64_t>(tokens.accepted));
+    words.push_back(static_cast<std::uint64_t>(tokens.proposed));
+    for (const float confidence : tokens.confidence) {
+      words.push_back(std::bit_cast<std::uint32_t>(confidence));
+    }
     for (const CommittedToken& token : tokens.tokens) {
       words.push_back(static_cast<std::uint64_t>(token.token));
       words.push_back(std::bit_cast<std::uint32_t>(token.logprob.value_or(0.0f)));
@@ -52,37 +52,45 @@ std::uint64_t DigestOf(const std::vector<SequenceTokens>& sequences, std::uint64
 
 }  // namespace
 
-RankMemory Executor::MemoryOf(const model::Model& model, const ExecutorOptions& options) {
-  const kernels::CacheLayout& layout = model.cache_layout();
-  return {.kv_bytes = layout.block_bytes * options.kv_blocks,
-          .state_bytes = layout.state_bytes * options.sequences_max,
-          .activation_bytes = model.ActivationBytes(options.step_rows_max)};
-}
-
-absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(std::unique_ptr<model::Model> model,
+absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(RankModel model,
                                                            collective::Communicator* communicator,
                                                            const ExecutorOptions& options,
                                                            const Clock* clock) {
   RETURN_IF_ERROR(InRange("kv_blocks", options.kv_blocks, PlanLimits::kBlocksMax));
   RETURN_IF_ERROR(InRange("sequences_max", options.sequences_max, PlanLimits::kSequencesMax));
   RETURN_IF_ERROR(InRange("step_rows_max", options.step_rows_max, PlanLimits::kRowsMax));
-  ASSIGN_OR_RETURN(auto pool, cache::KvPool::Create(model->cache_layout(), options.kv_blocks));
+  if (model.drafter != nullptr) {
+    RETURN_IF_ERROR(
+        InRange("the drafter's block", model.drafter->block(), PlanLimits::kDraftTokensMax));
+    const int rewind = model.model->options().rewind_rows_max;
+    if (rewind <= model.drafter->block()) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "rewind_rows_max of the model is %d: to take back a block of %d drafts it must be more",
+          rewind,
+          model.drafter->block()));
+    }
+  }
+  ASSIGN_OR_RETURN(auto pool,
+                   cache::KvPool::Create(model.model->cache_layout(), options.kv_blocks));
   return std::unique_ptr<Executor>(
       new Executor(std::move(model), communicator, options, clock, std::move(pool)));
 }
 
-Executor::Executor(std::unique_ptr<model::Model> model,
+Executor::Executor(RankModel model,
                    collective::Communicator* communicator,
                    const ExecutorOptions& options,
                    const Clock* clock,
                    std::unique_ptr<cache::KvPool> pool)
-    : model_(std::move(model)),
+    : model_(std::move(model.model)),
       communicator_(communicator),
       options_(options),
       clock_(clock),
       pool_(std::move(pool)),
       owner_(static_cast<std::size_t>(options.kv_blocks)),
       ended_(absl::FailedPreconditionError("no epoch has begun on this rank")) {
+  if (model.drafter != nullptr) {
+    drafting_.emplace(std::move(model.drafter), options.sequences_max);
+  }
   states_.reserve(static_cast<std::size_t>(options.sequences_max));
   for (std::int32_t i = 0; i < options.sequences_max; ++i) {
     states_.emplace_back(model_->cache_layout());
@@ -93,10 +101,8 @@ void Executor::Reset(Epoch epoch) {
   block_turn_ = 0;
   sequences_.clear();
   std::fill(owner_.begin(), owner_.end(), std::nullopt);
-  free_states_.clear();
-  for (cache::SequenceState& state : states_) {
-    free_states_.push_back(&state);
-  }
+  free_slots_.resize(states_.size());
+  std::iota(free_slots_.begin(), free_slots_.end(), 0);
   epoch_ = epoch;
   last_step_ = Step(0);
   ended_ = absl::OkStatus();
@@ -110,8 +116,20 @@ ClusterShape Executor::Shape() const {
           .kv_block_tokens = kernels::kKvBlockTokens,
           .sequences_max = options_.sequences_max,
           .step_rows_max = options_.step_rows_max,
-          .draft_tokens_max = 0,
-          .memory = {MemoryOf(*model_, options_)}};
+          .draft_tokens_max = drafting_.has_value() ? drafting_->block() : 0,
+          .memory = {MemoryTaken()}};
+}
+
+RankMemory Executor::MemoryTaken() const {
+  const kernels::CacheLayout& layout = model_->cache_layout();
+  RankMemory memory = {.kv_bytes = layout.block_bytes * options_.kv_blocks,
+                       .state_bytes = layout.state_bytes * options_.sequences_max,
+                       .activation_bytes = model_->ActivationBytes(options_.step_rows_max)};
+  if (drafting_.has_value()) {
+    memory.state_bytes += drafting_->state_bytes();
+    memory.activation_bytes += drafting_->ActivationBytes(options_.step_rows_max);
+  }
+  return memory;
 }
 
 std::span<const std::int32_t> Executor::blocks_of(SequenceId sequence) const {
@@ -140,8 +158,26 @@ absl::Status Executor::ApplyClose(const StepPlan& plan) {
     for (const std::int32_t block : found->second.blocks) {
       owner_[static_cast<std::size_t>(block)] = std::nullopt;
     }
-    free_states_.push_back(found->second.state);
+    free_slots_.push_back(found->second.slot);
     sequences_.erase(found);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::CheckTokens(const SequenceOpen& open) const {
+  const std::int64_t vocabulary = model_->parts().vocabulary;
+  const auto check = [&](const char* what, Token token) {
+    return token >= 0 && token < vocabulary
+               ? absl::OkStatus()
+               : Refuse(open.sequence,
+                        absl::StrFormat(
+                            "%s token %d, the vocabulary has %d", what, token, vocabulary));
+  };
+  for (const Token token : open.sampling.suppressed_until_min_tokens) {
+    RETURN_IF_ERROR(check("suppresses", token));
+  }
+  for (const LogitBias& bias : open.sampling.logit_bias) {
+    RETURN_IF_ERROR(check("biases", bias.token));
   }
   return absl::OkStatus();
 }
@@ -151,26 +187,22 @@ absl::Status Executor::ApplyOpen(const StepPlan& plan) {
     if (sequences_.contains(open.sequence)) {
       return Refuse(open.sequence, "is open already");
     }
-    if (free_states_.empty()) {
+    if (free_slots_.empty()) {
       return Refuse(open.sequence,
                     absl::StrFormat("is one more than the %d that may be open at once",
                                     options_.sequences_max));
     }
-    for (const Token token : open.sampling.suppressed_until_min_tokens) {
-      if (token < 0 || token >= model_->parts().vocabulary) {
-        return Refuse(
-            open.sequence,
-            absl::StrFormat(
-                "suppresses token %d, the vocabulary has %d", token, model_->parts().vocabulary));
-      }
-    }
+    RETURN_IF_ERROR(CheckTokens(open));
     Sequence& sequence = sequences_[open.sequence];
     sequence.sampling = open.sampling;
     sequence.prompt_tokens = open.prompt_tokens;
-    sequence.state = free_states_.back();
-    free_states_.pop_back();
-    const std::span<std::byte> bytes = sequence.state->bytes();
+    sequence.slot = free_slots_.back();
+    free_slots_.pop_back();
+    const std::span<std::byte> bytes = states_[sequence.slot].bytes();
     std::fill(bytes.begin(), bytes.end(), std::byte{0});
+    if (drafting_.has_value()) {
+      drafting_->Open(sequence.slot);
+    }
   }
   return absl::OkStatus();
 }
@@ -200,29 +232,30 @@ absl::Status Executor::ApplyGrants(const StepPlan& plan) {
   return absl::OkStatus();
 }
 
-absl::Status Executor::LayOutSpan(const RowSpan& span, const Sequence& sequence) {
-  const auto* literal = std::get_if<std::vector<Token>>(&span.tokens);
-  std::int64_t first = span.first_position;
-  if (literal == nullptr) {
-    if (!sequence.last_committed.has_value()) {
-      return Refuse(span.sequence, "has no committed token to go on from");
-    }
-    first = first == kSequenceEnd ? sequence.length : first;
-    committed_.push_back(*sequence.last_committed);
-  }
-  const std::int64_t rewind = literal == nullptr ? 0 : model_->options().rewind_rows_max;
+std::size_t Executor::DraftsOf(const RowSpan& span, const Sequence& sequence) const {
+  return std::min(static_cast<std::size_t>(span.draft_tokens_max), sequence.proposal.tokens.size());
+}
+
+absl::Status Executor::CheckSpan(const RowSpan& span,
+                                 const Sequence& sequence,
+                                 std::int64_t first,
+                                 std::int64_t rows) const {
+  const bool literal = std::holds_alternative<std::vector<Token>>(span.tokens);
+  const std::int64_t rewind =
+      literal && !drafting_.has_value() ? model_->options().rewind_rows_max : 0;
   if (first > sequence.length || first < 0 || first < sequence.length - rewind) {
     return Refuse(
         span.sequence,
         absl::StrFormat(
             "has %d rows, the span begins at position %d", sequence.length, span.first_position));
   }
-  if (span.draft_tokens_max != 0) {
-    return Refuse(
-        span.sequence,
-        absl::StrFormat("is to draft %d tokens, this rank has no drafter", span.draft_tokens_max));
+  if (!drafting_.has_value() && (span.draft_tokens_max != 0 || span.propose)) {
+    return Refuse(span.sequence,
+                  absl::StrFormat("is to verify %d drafts%s, this rank has no drafter",
+                                  span.draft_tokens_max,
+                                  span.propose ? " and propose more" : ""));
   }
-  const std::int64_t length = first + RowsOf(span);
+  const std::int64_t length = first + rows;
   if (span.sample && length < sequence.prompt_tokens) {
     return Refuse(span.sequence,
                   absl::StrFormat("is to choose a token at position %d of a prompt of %d",
@@ -235,19 +268,46 @@ absl::Status Executor::LayOutSpan(const RowSpan& span, const Sequence& sequence)
         absl::StrFormat(
             "owns %d KV blocks, which do not hold %d tokens", sequence.blocks.size(), length));
   }
-  spans_.push_back({.state = sequence.state,
+  return absl::OkStatus();
+}
+
+absl::Status Executor::LayOutSpan(const RowSpan& span, Sequence& sequence) {
+  std::span<const Token> tokens;
+  std::int64_t first = span.first_position;
+  bool verifies = false;
+  if (const auto* literal = std::get_if<std::vector<Token>>(&span.tokens)) {
+    tokens = *literal;
+  } else {
+    if (!sequence.last_committed.has_value()) {
+      return Refuse(span.sequence, "has no committed token to go on from");
+    }
+    first = first == kSequenceEnd ? sequence.length : first;
+    const std::size_t drafts = DraftsOf(span, sequence);
+    verifies = drafts > 0;
+    row_tokens_.push_back(*sequence.last_committed);
+    const auto proposed = sequence.proposal.tokens.begin();
+    row_tokens_.insert(row_tokens_.end(), proposed, proposed + static_cast<std::ptrdiff_t>(drafts));
+    tokens = std::span<const Token>(row_tokens_).last(1 + drafts);
+  }
+  RETURN_IF_ERROR(CheckSpan(span, sequence, first, static_cast<std::int64_t>(tokens.size())));
+  spans_.push_back({.state = &states_[sequence.slot],
                     .blocks = sequence.blocks,
                     .first_position = first,
-                    .tokens = literal == nullptr ? std::span<const Token>(&committed_.back(), 1)
-                                                 : std::span<const Token>(*literal),
-                    .logits = span.sample ? model::LogitsRows::kLast : model::LogitsRows::kNone});
+                    .tokens = tokens,
+                    .logits = !span.sample ? model::LogitsRows::kNone
+                              : verifies   ? model::LogitsRows::kAll
+                                           : model::LogitsRows::kLast});
   return absl::OkStatus();
 }
 
 absl::Status Executor::LayOutSpans(const StepPlan& plan) {
   spans_.clear();
-  committed_.clear();
-  committed_.reserve(plan.spans.size());  // spans_ points into it
+  row_tokens_.clear();
+  std::size_t decoding = 0;
+  for (const RowSpan& span : plan.spans) {
+    decoding += 1 + static_cast<std::size_t>(span.draft_tokens_max);
+  }
+  row_tokens_.reserve(decoding);  // spans_ points into it
   std::int64_t rows = 0;
   for (const RowSpan& span : plan.spans) {
     const auto found = sequences_.find(span.sequence);
@@ -255,7 +315,7 @@ absl::Status Executor::LayOutSpans(const StepPlan& plan) {
       return Refuse(span.sequence, "is not open and cannot be run");
     }
     RETURN_IF_ERROR(LayOutSpan(span, found->second));
-    rows += RowsOf(span);
+    rows += static_cast<std::int64_t>(spans_.back().tokens.size());
   }
   if (rows > options_.step_rows_max) {
     return absl::InvalidArgumentError(
@@ -267,33 +327,91 @@ absl::Status Executor::LayOutSpans(const StepPlan& plan) {
   return absl::OkStatus();
 }
 
+absl::Status Executor::CommitSpan(const RowSpan& span,
+                                  const model::SequenceSpan& rows,
+                                  std::span<const float> logits,
+                                  StepResult* result) {
+  Sequence& sequence = sequences_.at(span.sequence);
+  const std::size_t drafts = rows.logits == model::LogitsRows::kAll ? rows.tokens.size() - 1 : 0;
+  const std::size_t certain = rows.tokens.size() - drafts;
+  TokenHistory* history = NeedsHistory(sequence.sampling) ? &sequence.history : nullptr;
+  if (history != nullptr) {
+    // The rows replace what the history has from their first position on: the token that was
+    // committed there, or the tail that a rewind gives up.
+    history->Truncate(rows.first_position);
+    for (std::size_t i = 0; i < certain; ++i) {
+      history->Append(rows.tokens[i], history->size() >= sequence.prompt_tokens);
+    }
+  }
+  sequence.length = rows.first_position + static_cast<std::int64_t>(certain);
+  sequence.last_committed = std::nullopt;
+  const Proposal proposal = std::exchange(sequence.proposal, {});
+  if (!span.sample) {
+    return absl::OkStatus();
+  }
+  const std::int64_t position = sequence.length;
+  auto verdict = acceptance_.Judge({.logits = logits,
+                                    .drafts = rows.tokens.last(drafts),
+                                    .draft_logits = proposal.logits,
+                                    .position = position,
+                                    .generated = position - sequence.prompt_tokens},
+                                   sequence.sampling,
+                                   history);
+  if (!verdict.ok()) {
+    return absl::Status(verdict.status().code(),
+                        absl::StrFormat("sequence %d at position %d: %s",
+                                        span.sequence.value(),
+                                        position,
+                                        verdict.status().message()));
+  }
+  sequence.length += verdict->accepted;
+  sequence.last_committed = verdict->tokens.back().token;
+  SequenceTokens& tokens = result->sequences.emplace_back();
+  tokens.sequence = span.sequence;
+  tokens.position = position;
+  tokens.drafted = static_cast<std::int32_t>(drafts);
+  tokens.accepted = verdict->accepted;
+  tokens.tokens = std::move(verdict->tokens);
+  return absl::OkStatus();
+}
+
 absl::Status Executor::Commit(const StepPlan& plan, StepResult* result) {
   const auto vocabulary = static_cast<std::size_t>(model_->parts().vocabulary);
-  std::size_t row = 0;
+  std::span<const float> logits = forward_.logits;
   for (std::size_t i = 0; i < plan.spans.size(); ++i) {
-    const RowSpan& span = plan.spans[i];
-    Sequence& sequence = sequences_.at(span.sequence);
-    sequence.length = spans_[i].first_position + static_cast<std::int64_t>(spans_[i].tokens.size());
-    sequence.last_committed = std::nullopt;
-    if (!span.sample) {
-      continue;
+    std::size_t rows = spans_[i].logits == model::LogitsRows::kAll ? spans_[i].tokens.size() : 1;
+    rows = plan.spans[i].sample ? rows : 0;
+    RETURN_IF_ERROR(CommitSpan(plan.spans[i], spans_[i], logits.first(rows * vocabulary), result));
+    logits = logits.subspan(rows * vocabulary);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Executor::Draft(const StepPlan& plan, StepResult* result) {
+  committed_.clear();
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < plan.spans.size(); ++i) {
+    const Sequence& sequence = sequences_.at(plan.spans[i].sequence);
+    const model::SequenceSpan& rows = spans_[i];
+    committed_.push_back({.slot = sequence.slot,
+                          .first_position = rows.first_position,
+                          .first_row = row,
+                          .tokens = rows.tokens.first(
+                              static_cast<std::size_t>(sequence.length - rows.first_position)),
+                          .following = sequence.last_committed,
+                          .propose_with = plan.spans[i].propose ? &sequence.sampling : nullptr});
+    row += static_cast<std::int64_t>(rows.tokens.size());
+  }
+  RETURN_IF_ERROR(drafting_->Run(forward_, committed_, &proposals_));
+  auto tokens = result->sequences.begin();
+  auto proposal = proposals_.begin();
+  for (const RowSpan& span : plan.spans) {
+    if (span.propose) {
+      tokens->proposed = static_cast<std::int32_t>(proposal->tokens.size());
+      tokens->confidence = proposal->confidence;
+      sequences_.at(span.sequence).proposal = std::move(*proposal++);
     }
-    const auto logits =
-        std::span<const float>(forward_.logits).subspan(row++ * vocabulary, vocabulary);
-    auto token = sampler_.Sample(
-        logits, sequence.sampling, sequence.length, sequence.length - sequence.prompt_tokens);
-    if (!token.ok()) {
-      return absl::Status(token.status().code(),
-                          absl::StrFormat("sequence %d at position %d: %s",
-                                          span.sequence.value(),
-                                          sequence.length,
-                                          token.status().message()));
-    }
-    sequence.last_committed = token->token;
-    SequenceTokens& tokens = result->sequences.emplace_back();
-    tokens.sequence = span.sequence;
-    tokens.position = sequence.length;
-    tokens.tokens.push_back(*std::move(token));
+    tokens += span.sample ? 1 : 0;
   }
   return absl::OkStatus();
 }
@@ -316,6 +434,30 @@ std::uint64_t Executor::HashOfNextBlock() {
   return Hash64(std::span<const std::byte>(pool_->block(full[turn])));
 }
 
+absl::Status Executor::RunSpans(const StepPlan& plan, StepResult* result) {
+  if (communicator_ != nullptr) {
+    communicator_->BeginStep({plan.epoch, plan.step});
+  }
+  model::ForwardOptions options;
+  if (drafting_.has_value()) {
+    drafting_->AskOf(&options);
+  }
+  const Time began = clock_->Now();
+  RETURN_IF_ERROR(model_->Forward(spans_, *pool_, options, &forward_));
+  const Time forwarded = clock_->Now();
+  RETURN_IF_ERROR(Commit(plan, result));
+  const Time chosen = clock_->Now();
+  if (drafting_.has_value()) {
+    RETURN_IF_ERROR(Draft(plan, result));
+    result->times.draft_ns = (clock_->Now() - chosen).count();
+  }
+  result->times.forward_ns = (forwarded - began).count();
+  result->times.exchange_ns = forward_.exchange_ns;
+  result->times.sample_ns = (chosen - forwarded).count();
+  result->digest = CombineHash(DigestOf(result->sequences, forward_.digest), HashOfNextBlock());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<StepResult> Executor::RunInEpoch(const StepPlan& plan) {
   const Time received = clock_->Now();
   RETURN_IF_ERROR(CheckOrder(plan));
@@ -328,17 +470,7 @@ absl::StatusOr<StepResult> Executor::RunInEpoch(const StepPlan& plan) {
   result.step = plan.step;
   result.rank = communicator_ == nullptr ? Rank(0) : communicator_->rank();
   if (!spans_.empty()) {
-    if (communicator_ != nullptr) {
-      communicator_->BeginStep({plan.epoch, plan.step});
-    }
-    const Time began = clock_->Now();
-    RETURN_IF_ERROR(model_->Forward(spans_, *pool_, {}, &forward_));
-    const Time forwarded = clock_->Now();
-    RETURN_IF_ERROR(Commit(plan, &result));
-    result.times.forward_ns = (forwarded - began).count();
-    result.times.exchange_ns = forward_.exchange_ns;
-    result.times.sample_ns = (clock_->Now() - forwarded).count();
-    result.digest = CombineHash(DigestOf(result.sequences, forward_.digest), HashOfNextBlock());
+    RETURN_IF_ERROR(RunSpans(plan, &result));
   }
   last_step_ = plan.step;
   result.times.total_ns = (clock_->Now() - received).count();

@@ -14,9 +14,12 @@
 #include "engine/cache/kv_pool.h"
 #include "engine/collective/communicator.h"
 #include "engine/model/model.h"
+#include "engine/runtime/acceptance.h"
 #include "engine/runtime/cluster.h"
+#include "engine/runtime/drafting.h"
 #include "engine/runtime/plan.h"
-#include "engine/runtime/sampler.h"
+#include "engine/runtime/rank_model.h"
+#include "engine/runtime/token_history.h"
 
 namespace sparkspan::engine::runtime {
 
@@ -33,15 +36,12 @@ struct ExecutorOptions {
 class Executor {
  public:
   // `model` is taken over. `communicator` is the model's (null for a single rank), used to name
-  // steps only; it and `clock` are borrowed and must outlive the executor.
-  static absl::StatusOr<std::unique_ptr<Executor>> Create(std::unique_ptr<model::Model> model,
+  // steps only; it and `clock` are borrowed and must outlive the executor. InvalidArgument: options
+  // out of range; a model that cannot take back a whole block of drafts.
+  static absl::StatusOr<std::unique_ptr<Executor>> Create(RankModel model,
                                                           collective::Communicator* communicator,
                                                           const ExecutorOptions& options,
                                                           const Clock* clock);
-
-  // Bytes that Create would take beside the weights, for budgeting before they are there.
-  // `model` knows its activations; see also model::CacheLayoutOf.
-  static RankMemory MemoryOf(const model::Model& model, const ExecutorOptions& options);
 
   // Begins an epoch: forgets every sequence, frees every block and expects step 1. Weights and pool
   // stay. Must be called before the first Run.
@@ -73,11 +73,14 @@ class Executor {
     std::int64_t length = 0;  // rows that were run
     // The token at position `length`, chosen but not run yet.
     std::optional<Token> last_committed;
+    // Up to last_committed; kept only where NeedsHistory(sampling).
+    TokenHistory history;
+    Proposal proposal;  // drafts to follow last_committed
     std::vector<std::int32_t> blocks;
-    cache::SequenceState* state = nullptr;  // one of states_
+    std::size_t slot = 0;  // of states_, and of the drafter's
   };
 
-  Executor(std::unique_ptr<model::Model> model,
+  Executor(RankModel model,
            collective::Communicator* communicator,
            const ExecutorOptions& options,
            const Clock* clock,
@@ -86,32 +89,50 @@ class Executor {
   absl::StatusOr<StepResult> RunInEpoch(const StepPlan& plan);
   absl::Status CheckOrder(const StepPlan& plan) const;
   absl::Status ApplyClose(const StepPlan& plan);
+  absl::Status CheckTokens(const SequenceOpen& open) const;
   absl::Status ApplyOpen(const StepPlan& plan);
   absl::Status ApplyGrants(const StepPlan& plan);
-  // Fills spans_ and committed_; changes no sequence.
+  // Fills spans_ and row_tokens_; changes no sequence.
   absl::Status LayOutSpans(const StepPlan& plan);
-  absl::Status LayOutSpan(const RowSpan& span, const Sequence& sequence);
+  absl::Status LayOutSpan(const RowSpan& span, Sequence& sequence);
+  absl::Status CheckSpan(const RowSpan& span,
+                         const Sequence& sequence,
+                         std::int64_t first,
+                         std::int64_t rows) const;
+  std::size_t DraftsOf(const RowSpan& span, const Sequence& sequence) const;
+  absl::Status RunSpans(const StepPlan& plan, StepResult* result);
+  // Chooses tokens, and settles which of the rows stand.
   absl::Status Commit(const StepPlan& plan, StepResult* result);
+  absl::Status CommitSpan(const RowSpan& span,
+                          const model::SequenceSpan& rows,
+                          std::span<const float> logits,
+                          StepResult* result);
+  // After Commit: drafts for the steps to come.
+  absl::Status Draft(const StepPlan& plan, StepResult* result);
   std::uint64_t HashOfNextBlock();
+  RankMemory MemoryTaken() const;
 
   std::unique_ptr<model::Model> model_;
   collective::Communicator* communicator_;
   ExecutorOptions options_;
   const Clock* clock_;
   std::unique_ptr<cache::KvPool> pool_;
-  std::vector<cache::SequenceState> states_;        // [sequences_max]
-  std::vector<cache::SequenceState*> free_states_;  // the last is taken first
-  std::vector<std::optional<SequenceId>> owner_;    // [kv_blocks]
+  std::optional<Drafting> drafting_;              // none without a drafter
+  std::vector<cache::SequenceState> states_;      // [sequences_max]
+  std::vector<std::size_t> free_slots_;           // of states_; the last is taken first
+  std::vector<std::optional<SequenceId>> owner_;  // [kv_blocks]
   std::map<SequenceId, Sequence> sequences_;
-  Sampler sampler_;
+  Acceptance acceptance_;
   Epoch epoch_;
   Step last_step_;
   std::size_t block_turn_ = 0;  // counts the KV blocks whose bytes went into digests
   absl::Status ended_;          // why no plan can be run; OK inside an epoch
   // Of the plan in progress; kept for their memory.
   std::vector<model::SequenceSpan> spans_;
-  std::vector<Token> committed_;
+  std::vector<Token> row_tokens_;  // of the spans that go on from the last committed token
   model::ForwardResult forward_;
+  std::vector<CommittedRows> committed_;
+  std::vector<Proposal> proposals_;
 };
 
 }  // namespace sparkspan::engine::runtime

@@ -62,7 +62,11 @@ absl::StatusOr<Scheduler> Scheduler::Create(const SchedulerOptions& options) {
   return Scheduler(options);
 }
 
-Scheduler::Scheduler(const SchedulerOptions& options) : options_(options) {
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(options),
+      drafting_({.policy = options.verification,
+                 .block = options.draft_tokens_max,
+                 .threshold = options.verification_threshold}) {
   DropRunning();
 }
 
@@ -189,10 +193,15 @@ void Scheduler::PlanClose(Draft* draft) {
 void Scheduler::AddSpan(runtime::RowSpan span, std::int64_t rows, Draft* draft) {
   Sequence& sequence = sequences_.at(span.sequence);
   if (span.sample) {
+    // Drafts for the last token are of no use; verifying one takes two tokens that may come.
+    const std::int64_t left = sequence.request.max_tokens - sequence.tokens_planned - 1;
+    span.propose = draft->propose && left >= 2;
     draft->in_flight.samples.push_back(
         {span.sequence,
          static_cast<std::int64_t>(sequence.request.prompt.size()) + sequence.tokens_planned,
-         span.draft_tokens_max});
+         span.draft_tokens_max,
+         span.propose,
+         std::exchange(sequence.survival, {})});
     ++sequence.tokens_planned;
   }
   ++sequence.plans_in_flight;
@@ -201,20 +210,58 @@ void Scheduler::AddSpan(runtime::RowSpan span, std::int64_t rows, Draft* draft) 
   draft->plan.spans.push_back(std::move(span));
 }
 
-void Scheduler::PlanDecode(SequenceId id, Draft* draft) {
-  const Sequence& sequence = sequences_.at(id);
-  const auto prompt = static_cast<std::int64_t>(sequence.request.prompt.size());
-  const std::int64_t tokens_left = sequence.request.max_tokens - sequence.tokens_planned;
-  if (sequence.prompt_planned < prompt || tokens_left == 0) {
-    return;
+bool Scheduler::Decodes(const Sequence& sequence) const {
+  return sequence.prompt_planned == static_cast<std::int64_t>(sequence.request.prompt.size()) &&
+         sequence.tokens_planned < sequence.request.max_tokens;
+}
+
+// An estimate of the prefill that will share the step, made before its decode rows are known.
+std::int64_t Scheduler::PrefillRowsWaiting() const {
+  std::int64_t rows = 0;
+  for (const SequenceId id : running_) {
+    const Sequence& sequence = sequences_.at(id);
+    rows += static_cast<std::int64_t>(sequence.request.prompt.size()) - sequence.prompt_planned;
   }
+  if (CanOpenNext()) {
+    rows += static_cast<std::int64_t>(waiting_.front().request.prompt.size());
+  }
+  return std::min(rows, options_.step_rows_max);
+}
+
+void Scheduler::PlanDecodes(Draft* draft) {
+  std::vector<SequenceId> decoding;
+  std::vector<Candidate> candidates;
+  for (const SequenceId id : running_) {
+    const Sequence& sequence = sequences_.at(id);
+    if (!Decodes(sequence)) {
+      continue;
+    }
+    // The last token is committed without being run: no draft can stand for it.
+    const std::int64_t most = sequence.request.max_tokens - sequence.tokens_planned - 1;
+    const std::span<const double> survival = sequence.survival;
+    decoding.push_back(id);
+    candidates.push_back(
+        {survival.first(std::min(survival.size(), static_cast<std::size_t>(most)))});
+  }
+  const std::int64_t prefill = PrefillRowsWaiting();
+  draft->propose = drafting_.ShouldPropose(
+      std::max<std::int64_t>(static_cast<std::int64_t>(decoding.size()), prefill > 0 ? 1 : 0),
+      prefill);
+  const std::vector<std::int32_t> lengths = drafting_.Lengths(candidates, prefill);
+  for (std::size_t i = 0; i < decoding.size(); ++i) {
+    PlanDecode(decoding[i], lengths[i], draft);
+  }
+}
+
+void Scheduler::PlanDecode(SequenceId id, std::int32_t drafts, Draft* draft) {
+  const Sequence& sequence = sequences_.at(id);
   runtime::RowSpan span;
   span.sequence = id;
-  span.first_position = prompt + sequence.tokens_planned - 1;
+  span.first_position =
+      static_cast<std::int64_t>(sequence.request.prompt.size()) + sequence.tokens_planned - 1;
   span.tokens = runtime::LastCommitted{};
   span.sample = true;
-  span.draft_tokens_max =
-      static_cast<std::int32_t>(std::min<std::int64_t>(options_.draft_tokens_max, tokens_left - 1));
+  span.draft_tokens_max = drafts;
   const std::int64_t rows = 1 + span.draft_tokens_max;
   AddSpan(std::move(span), rows, draft);
 }
@@ -267,9 +314,7 @@ runtime::StepPlan Scheduler::Plan(Time now) {
   draft.plan.epoch = options_.epoch;
   draft.plan.step = draft.in_flight.step = last_step_;
   PlanClose(&draft);
-  for (const SequenceId id : running_) {
-    PlanDecode(id, &draft);
-  }
+  PlanDecodes(&draft);
   for (const SequenceId id : running_) {
     PlanChunk(id, &draft);
   }
@@ -304,20 +349,24 @@ absl::Status Scheduler::CheckResult(const runtime::StepResult& result) const {
     const runtime::SequenceTokens& tokens = result.sequences[i];
     if (tokens.sequence != samples[i].sequence || tokens.position != samples[i].position ||
         tokens.drafted < 0 || tokens.drafted > samples[i].draft_tokens_max || tokens.accepted < 0 ||
-        tokens.accepted > tokens.drafted ||
+        tokens.accepted > tokens.drafted || tokens.proposed < 0 ||
+        tokens.proposed > (samples[i].propose ? options_.draft_tokens_max : 0) ||
         tokens.tokens.size() != static_cast<std::size_t>(tokens.accepted) + 1) {
       return absl::InvalidArgumentError(absl::StrFormat(
           "the result of step %d has %d tokens of sequence %d at position %d (%d drafted, %d "
-          "accepted), the plan asked for sequence %d at position %d with at most %d drafts",
+          "accepted, %d proposed), the plan asked for sequence %d at position %d with at most %d "
+          "drafts and to propose %d",
           result.step.value(),
           tokens.tokens.size(),
           tokens.sequence.value(),
           tokens.position,
           tokens.drafted,
           tokens.accepted,
+          tokens.proposed,
           samples[i].sequence.value(),
           samples[i].position,
-          samples[i].draft_tokens_max));
+          samples[i].draft_tokens_max,
+          samples[i].propose ? options_.draft_tokens_max : 0));
     }
   }
   return absl::OkStatus();
@@ -346,15 +395,25 @@ TokenEvent Scheduler::Deliver(const runtime::SequenceTokens& tokens, Sequence* s
     }
   }
   stats_.generation_tokens_total += event.tokens.size();
-  stats_.draft_tokens_total += static_cast<std::uint64_t>(tokens.drafted);
-  stats_.accepted_tokens_total += static_cast<std::uint64_t>(tokens.accepted);
+  // What lies behind the end of the text is nobody's.
+  event.accepted = std::min(event.accepted, static_cast<std::int32_t>(event.tokens.size()));
   if (event.finish.has_value()) {
     ++stats_.finished_total;
     Retire(tokens.sequence, sequence);
   } else if (options_.draft_tokens_max > 0) {
     sequence->tokens_planned = sequence->tokens_delivered;
+    sequence->survival = drafting_.Survival(tokens.confidence, tokens.proposed);
   }
   return event;
+}
+
+void Scheduler::CountDrafts(const runtime::SequenceTokens& tokens, const Sample& sample) {
+  if (tokens.drafted > 0) {
+    ++stats_.drafts_total;
+    stats_.draft_tokens_total += static_cast<std::uint64_t>(tokens.drafted);
+    stats_.accepted_tokens_total += static_cast<std::uint64_t>(tokens.accepted);
+    drafting_.Observe(sample.survival, tokens.drafted, tokens.accepted);
+  }
 }
 
 absl::StatusOr<std::vector<TokenEvent>> Scheduler::Absorb(const runtime::StepResult& result) {
@@ -362,7 +421,9 @@ absl::StatusOr<std::vector<TokenEvent>> Scheduler::Absorb(const runtime::StepRes
   const InFlight done = std::move(in_flight_.front());
   in_flight_.pop_front();
   std::vector<TokenEvent> events;
-  for (const runtime::SequenceTokens& tokens : result.sequences) {
+  for (std::size_t i = 0; i < result.sequences.size(); ++i) {
+    const runtime::SequenceTokens& tokens = result.sequences[i];
+    CountDrafts(tokens, done.samples[i]);
     Sequence& sequence = sequences_.at(tokens.sequence);
     // A plan made before an end was known may have gone on: those tokens are nobody's.
     if (sequence.life == Life::kRunning) {
@@ -411,6 +472,7 @@ ScheduleStats Scheduler::Stats() const {
   stats.waiting = static_cast<std::int64_t>(waiting_.size());
   stats.kv_blocks_used = options_.kv_blocks - static_cast<std::int32_t>(free_blocks_.size());
   stats.plans_in_flight = static_cast<std::int32_t>(in_flight_.size());
+  stats.drafts_by_position.assign(drafting_.statistics().begin(), drafting_.statistics().end());
   return stats;
 }
 

@@ -11,6 +11,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
 #include "engine/runtime/plan.h"
+#include "engine/schedule/draft_planner.h"
 
 namespace sparkspan::engine::schedule {
 
@@ -21,7 +22,9 @@ struct SchedulerOptions {
   std::int32_t waiting_max = 64;     // requests that have none yet
   std::int64_t step_rows_max = 512;  // rows of a plan; ClusterShape::step_rows_max
   std::int64_t context_tokens_max = 0;
-  std::int32_t draft_tokens_max = 0;     // per sequence and step
+  std::int32_t draft_tokens_max = 0;  // a proposal of the drafter; 0: none, whatever the policy
+  VerificationPolicy verification = VerificationPolicy::kFixed;
+  double verification_threshold = 0.3;   // of VerificationPolicy::kThreshold
   std::int32_t plans_in_flight_max = 1;  // 2: plan a step before the result of the one before
   bool priorities = false;               // lower Request::priority first; else strictly first come
   Epoch epoch;
@@ -69,20 +72,23 @@ struct ScheduleStats {
   std::uint64_t generation_tokens_total = 0;  // tokens in events
   std::uint64_t finished_total = 0;
   std::uint64_t cancelled_total = 0;
-  std::uint64_t draft_tokens_total = 0;
+  std::uint64_t drafts_total = 0;        // steps of a request that verified drafts
+  std::uint64_t draft_tokens_total = 0;  // those verified
   std::uint64_t accepted_tokens_total = 0;
-  Duration oldest_waiting{0};  // since its arrival, at the last Plan
+  std::vector<PositionStatistics> drafts_by_position;  // [draft_tokens_max]
+  Duration oldest_waiting{0};                          // since its arrival, at the last Plan
 };
 
 // First come, first served: decides what every step does. Pure (no I/O, no threads, no clock): the
 // same calls give the same plans. One thread at a time.
 //
-// A step has a row for every running sequence that decodes, then prefill in order of arrival up to
-// step_rows_max. A request enters when there is a place for it and KV blocks for its whole prompt
-// and all of max_tokens: what runs can always run to its end, so nothing ever waits for a block
-// that only it could free, and no preemption is needed. The price is blocks that short answers
-// never fill. A later planner may grow sequences instead: plans already grant blocks step by step.
-// Later requests never overtake one that waits for blocks, so none starves.
+// A step has a row for every running sequence that decodes and one for each of its drafts that is
+// to be verified, as many as the policy says, then prefill in order of arrival up to step_rows_max.
+// A request enters when there is a place for it and KV blocks for its whole prompt and all of
+// max_tokens: what runs can always run to its end, so nothing ever waits for a block that only it
+// could free, and no preemption is needed. The price is blocks that short answers never fill. A
+// later planner may grow sequences instead: plans already grant blocks step by step. Later requests
+// never overtake one that waits for blocks, so none starves.
 class Scheduler {
  public:
   // InvalidArgument: options that would let a step overflow or nothing ever run.
@@ -118,6 +124,13 @@ class Scheduler {
   // will not come back; Reset before the next Plan.
   std::vector<SequenceId> FailAll();
 
+  // What steps were measured to cost, for VerificationPolicy::kHardware; before, all drafts are
+  // verified.
+  void SetStepCosts(StepCosts costs) { drafting_.SetCosts(std::move(costs)); }
+
+  // DraftPlanner's, without the copies of Stats.
+  double RecentFirstAcceptance() const { return drafting_.RecentFirstAcceptance(); }
+
   ScheduleStats Stats() const;
   const SchedulerOptions& options() const { return options_; }
 
@@ -135,6 +148,8 @@ class Scheduler {
     // Tokens that the plans so far commit, one per sample; with drafts, those known to be.
     std::int64_t tokens_planned = 0;
     std::int64_t tokens_delivered = 0;
+    // Of the drafts proposed for the next decode step; emptied when a plan has taken them up.
+    std::vector<double> survival;
     std::vector<std::int32_t> blocks;
     std::int32_t plans_in_flight = 0;  // that have rows of it
   };
@@ -148,6 +163,8 @@ class Scheduler {
     SequenceId sequence;
     std::int64_t position = 0;  // of the token it commits
     std::int32_t draft_tokens_max = 0;
+    bool propose = false;
+    std::vector<double> survival;  // of the drafts verified, and perhaps further ones
   };
 
   // What a plan in flight refers to.
@@ -162,6 +179,7 @@ class Scheduler {
     runtime::StepPlan plan;
     InFlight in_flight;
     std::int64_t rows_left = 0;
+    bool propose = false;  // whether its samples are to propose drafts
   };
 
   explicit Scheduler(const SchedulerOptions& options);
@@ -171,11 +189,15 @@ class Scheduler {
   bool CanRun(const Sequence& sequence) const;
   bool CanOpenNext() const;
   void PlanClose(Draft* draft);
-  void PlanDecode(SequenceId id, Draft* draft);
+  void PlanDecodes(Draft* draft);
+  void PlanDecode(SequenceId id, std::int32_t drafts, Draft* draft);
   void PlanChunk(SequenceId id, Draft* draft);
   SequenceId OpenNext(Draft* draft);
   void AddSpan(runtime::RowSpan span, std::int64_t rows, Draft* draft);
+  bool Decodes(const Sequence& sequence) const;
+  std::int64_t PrefillRowsWaiting() const;
   absl::Status CheckResult(const runtime::StepResult& result) const;
+  void CountDrafts(const runtime::SequenceTokens& tokens, const Sample& sample);
   TokenEvent Deliver(const runtime::SequenceTokens& tokens, Sequence* sequence);
   void Retire(SequenceId id, Sequence* sequence);
   void Release(SequenceId id);
@@ -190,6 +212,7 @@ class Scheduler {
   std::deque<InFlight> in_flight_;
   SequenceId last_id_;
   Step last_step_;
+  DraftPlanner drafting_;
   ScheduleStats stats_;
 };
 

@@ -155,6 +155,14 @@ struct StepTokens {
   void Observe(std::int64_t tokens);
 };
 
+// Drafts at one position of the block. `predicted` is the sum of the chances that the drafter gave
+// the verified ones: far from `accepted`, its confidence is off.
+struct DraftPosition {
+  std::uint64_t verified = 0;
+  std::uint64_t accepted = 0;
+  double predicted = 0;
+};
+
 // A consistent picture of the engine, cheap to copy. Counters only grow.
 struct EngineStatus {
   EngineState state = EngineState::kStarting;
@@ -181,11 +189,14 @@ struct EngineStatus {
   std::uint64_t drafts_total = 0;  // Draft rounds.
   std::uint64_t draft_tokens_total = 0;
   std::uint64_t accepted_tokens_total = 0;
-  std::vector<std::uint64_t> accepted_by_position_total;
+  std::vector<DraftPosition> drafts_by_position;  // one for each position of a block
   StepTokens step_tokens;
 
-  std::string numerics;    // "quantised" or "unquantised"
-  std::string draft_mode;  // "off", "dspark", ...
+  std::string numerics;      // "quantised" or "unquantised"
+  std::string draft_mode;    // "none", "dspark" or "mtp"
+  std::string verification;  // "none", "fixed", "threshold" or "hardware"
+  // Why the drafter looks broken, in one sentence; empty while it does not.
+  std::string draft_alarm;
   std::vector<RankStatus> ranks;
   std::vector<StartUpPhase> phases;
 };

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/status.h"
+#include "head/cluster/measure_step_costs.h"
 
 namespace sparkspan::head::cluster {
 namespace {
@@ -20,6 +21,11 @@ constexpr std::chrono::milliseconds kIdleTick{50};
 constexpr std::chrono::seconds kRateWindow{5};
 constexpr double kRequestSecondsWeight = 0.1;
 
+// Of the first drafts lately verified: what makes a drafter suspect, and what clears it again
+// (spec: dspark.md 11.13).
+constexpr double kFirstAcceptanceLeast = 0.5;
+constexpr double kFirstAcceptanceRecovered = 0.55;
+
 engine::schedule::Request MakeRequest(api::GenerationRequest request) {
   engine::schedule::Request out;
   out.prompt = std::move(request.prompt);
@@ -33,11 +39,18 @@ engine::schedule::Request MakeRequest(api::GenerationRequest request) {
   return out;
 }
 
+bool MustMeasure(const engine::schedule::SchedulerOptions& options,
+                 const engine::runtime::ClusterShape& shape) {
+  return shape.draft_tokens_max > 0 &&
+         options.verification == engine::schedule::VerificationPolicy::kHardware;
+}
+
 std::int64_t RowsOf(const StepPlan& plan) {
   std::int64_t rows = 0;
   for (const engine::runtime::RowSpan& span : plan.spans) {
     const auto* tokens = std::get_if<std::vector<engine::Token>>(&span.tokens);
-    rows += tokens == nullptr ? 1 : static_cast<std::int64_t>(tokens->size());
+    rows +=
+        tokens == nullptr ? 1 + span.draft_tokens_max : static_cast<std::int64_t>(tokens->size());
   }
   return rows;
 }
@@ -51,6 +64,7 @@ EngineLoop::EngineLoop(EngineLoopOptions options,
   status_.detail = "the ranks are connecting";
   status_.numerics = options_.numerics;
   status_.draft_mode = options_.draft_mode;
+  status_.verification = std::string(ToString(options_.scheduler.verification));
   thread_ = engine::Thread("engine", [this] { Run(); });
 }
 
@@ -118,26 +132,23 @@ void EngineLoop::Run() {
 
 bool EngineLoop::FormGroup(const std::string& why) {
   while (!stopping_) {
-    const absl::Status formed = cluster_.Reform(epoch_, clock_.Now() + options_.form_timeout);
+    absl::Status formed = cluster_.Reform(epoch_, clock_.Now() + options_.form_timeout);
+    const engine::runtime::ClusterShape shape =
+        formed.ok() ? cluster_.Shape() : engine::runtime::ClusterShape{};
+    if (formed.ok() && MustMeasure(options_.scheduler, shape) && !costs_.has_value()) {
+      formed = MeasureCosts(shape);
+      if (formed.ok()) {
+        epoch_ = engine::Epoch(epoch_.value() + 1);
+        continue;
+      }
+    }
     std::unique_lock lock(mutex_);
     if (formed.ok()) {
-      const engine::runtime::ClusterShape shape = cluster_.Shape();
-      engine::schedule::SchedulerOptions scheduler = options_.scheduler;
-      scheduler.epoch = epoch_;
-      scheduler.kv_blocks = shape.kv_blocks;
-      scheduler.waiting_max += scheduler.running_max;  // Submit counts both together.
-      if (!scheduler_.has_value()) {
-        absl::StatusOr<engine::schedule::Scheduler> made =
-            engine::schedule::Scheduler::Create(scheduler);
-        if (!made.ok()) {
-          failure_ = made.status();
-          status_.state = api::EngineState::kFailed;
-          status_.detail = std::string(failure_.message());
-          return false;
-        }
-        scheduler_ = *std::move(made);
-      } else {
-        scheduler_->Reset(epoch_);
+      failure_ = BeginEpoch(shape);
+      if (!failure_.ok()) {
+        status_.state = api::EngineState::kFailed;
+        status_.detail = std::string(failure_.message());
+        return false;
       }
       status_.state = api::EngineState::kReady;
       status_.detail.clear();
@@ -157,6 +168,43 @@ bool EngineLoop::FormGroup(const std::string& why) {
     work_.wait_for(lock, options_.reform_pause, [&] { return stopping_.load(); });
   }
   return false;
+}
+
+absl::Status EngineLoop::MeasureCosts(const engine::runtime::ClusterShape& shape) {
+  const engine::Time began = clock_.Now();
+  SetState(api::EngineState::kStarting, "measuring what steps cost, to plan verification by it");
+  ASSIGN_OR_RETURN(engine::schedule::StepCosts costs,
+                   MeasureStepCosts(cluster_,
+                                    epoch_,
+                                    std::min(options_.scheduler.running_max, shape.sequences_max),
+                                    began + options_.step_timeout));
+  costs_ = std::move(costs);
+  const std::chrono::duration<double> took = clock_.Now() - began;
+  LOG(INFO) << absl::StrFormat(
+      "step costs: a row %.0f us, with a block of drafts %.0f us, drafting %.0f us (measured in "
+      "%.2f s)",
+      costs_->rows.At(1),
+      costs_->rows.At(1 + shape.draft_tokens_max),
+      costs_->drafts.At(1),
+      took.count());
+  return absl::OkStatus();
+}
+
+absl::Status EngineLoop::BeginEpoch(const engine::runtime::ClusterShape& shape) {
+  if (scheduler_.has_value()) {
+    scheduler_->Reset(epoch_);
+    return absl::OkStatus();
+  }
+  engine::schedule::SchedulerOptions scheduler = options_.scheduler;
+  scheduler.epoch = epoch_;
+  scheduler.kv_blocks = shape.kv_blocks;
+  scheduler.draft_tokens_max = shape.draft_tokens_max;
+  scheduler.waiting_max += scheduler.running_max;  // Submit counts both together.
+  ASSIGN_OR_RETURN(scheduler_, engine::schedule::Scheduler::Create(scheduler));
+  if (costs_.has_value()) {
+    scheduler_->SetStepCosts(*costs_);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status EngineLoop::ServeEpoch() {
@@ -215,7 +263,30 @@ absl::Status EngineLoop::RunStep(const StepPlan& plan) {
     Deliver(std::move(event), now);
   }
   CountStep(plan, now, tokens);
+  WatchDrafter();
   return absl::OkStatus();
+}
+
+void EngineLoop::WatchDrafter() {
+  const double accepted = scheduler_->RecentFirstAcceptance();
+  const bool suspect =
+      accepted < (drafter_is_suspect_ ? kFirstAcceptanceRecovered : kFirstAcceptanceLeast);
+  if (suspect == drafter_is_suspect_) {
+    return;
+  }
+  drafter_is_suspect_ = suspect;
+  status_.draft_alarm =
+      suspect ? absl::StrFormat(
+                    "of the first drafts only %.0f %% are accepted lately, healthy "
+                    "drafters reach 70 to 90 %%: the text is right, but the drafter or "
+                    "its weights may be broken",
+                    100 * accepted)
+              : "";
+  if (suspect) {
+    LOG(WARNING) << status_.draft_alarm;
+  } else {
+    LOG(INFO) << absl::StrFormat("the drafter is accepted again: %.0f %%", 100 * accepted);
+  }
 }
 
 void EngineLoop::Deliver(TokenEvent event, engine::Time now) {
@@ -305,7 +376,12 @@ api::EngineStatus EngineLoop::Status() const {
       status.kv_blocks_used = stats.kv_blocks_used;
       status.prompt_tokens_total = stats.prompt_tokens_total;
       status.generation_tokens_total = stats.generation_tokens_total;
+      status.drafts_total = stats.drafts_total;
       status.draft_tokens_total = stats.draft_tokens_total;
+      for (const engine::schedule::PositionStatistics& position : stats.drafts_by_position) {
+        status.drafts_by_position.push_back(
+            {position.verified, position.accepted, position.predicted});
+      }
       status.accepted_tokens_total = stats.accepted_tokens_total;
       status.retry_after_seconds = RetryAfterSeconds();
     }

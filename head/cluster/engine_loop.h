@@ -24,7 +24,8 @@
 namespace sparkspan::head::cluster {
 
 struct EngineLoopOptions {
-  engine::schedule::SchedulerOptions scheduler;  // kv_blocks comes from the cluster
+  // kv_blocks and draft_tokens_max come from the cluster.
+  engine::schedule::SchedulerOptions scheduler;
   engine::Duration step_timeout = std::chrono::seconds(60);
   engine::Duration form_timeout = std::chrono::minutes(10);
   engine::Duration reform_pause = std::chrono::milliseconds(200);
@@ -71,6 +72,10 @@ class EngineLoop final : public api::Generator {
   void Run();
   // Until a group stands (true), or the loop is stopped or the cluster can never work (false).
   bool FormGroup(const std::string& why);
+  // Once, where drafts are verified by what steps cost: uses up the epoch that was just formed.
+  absl::Status MeasureCosts(const engine::runtime::ClusterShape& shape);
+  // With mutex_ held.
+  absl::Status BeginEpoch(const engine::runtime::ClusterShape& shape);
   // Serves the epoch until it is lost (the reason), or the loop is stopped (Cancelled).
   absl::Status ServeEpoch();
   // What the next step does; empty when there is nothing to do.
@@ -81,13 +86,18 @@ class EngineLoop final : public api::Generator {
   // Ends every request, queued ones too.
   void FailEverything(const absl::Status& why);
   void SetState(api::EngineState state, std::string detail);
+  // Says in the log when the drafter begins to look broken, and when it no longer does.
+  void WatchDrafter();
   void CountStep(const engine::runtime::StepPlan& plan, engine::Time now, std::int64_t tokens);
   std::int32_t RetryAfterSeconds() const;
 
   const EngineLoopOptions options_;
   engine::runtime::Cluster& cluster_;
   const engine::Clock& clock_;
-  engine::Epoch epoch_;  // of the loop's thread alone
+  // Of the loop's thread alone.
+  engine::Epoch epoch_;
+  std::optional<engine::schedule::StepCosts> costs_;
+  bool drafter_is_suspect_ = false;
 
   mutable std::mutex mutex_;  // of what follows; never held while a step runs
   std::condition_variable work_;

@@ -117,24 +117,41 @@ void WriteDrafting(PrometheusText* page, const api::EngineStatus& engine) {
   Single(page,
          "vllm:spec_decode_num_drafts_total",
          "counter",
-         "Draft rounds.",
+         "Number of spec decoding drafts.",
          Real(engine.drafts_total));
   Single(page,
          "vllm:spec_decode_num_draft_tokens_total",
          "counter",
-         "Tokens drafted.",
+         "Number of draft tokens.",
          Real(engine.draft_tokens_total));
   Single(page,
          "vllm:spec_decode_num_accepted_tokens_total",
          "counter",
-         "Draft tokens accepted.",
+         "Number of accepted tokens.",
          Real(engine.accepted_tokens_total));
   page->Family("vllm:spec_decode_num_accepted_tokens_per_pos_total",
                "counter",
-               "Draft tokens accepted, by their position in the draft.");
-  for (std::size_t i = 0; i < engine.accepted_by_position_total.size(); ++i) {
-    page->Sample(Real(engine.accepted_by_position_total[i]), {{"position", std::to_string(i)}});
+               "Accepted tokens per draft position.");
+  for (std::size_t i = 0; i < engine.drafts_by_position.size(); ++i) {
+    page->Sample(Real(engine.drafts_by_position[i].accepted), {{"position", std::to_string(i)}});
   }
+  page->Family("sparkspan:draft_verified_per_pos_total",
+               "counter",
+               "Drafts verified, by their position in the draft.");
+  for (std::size_t i = 0; i < engine.drafts_by_position.size(); ++i) {
+    page->Sample(Real(engine.drafts_by_position[i].verified), {{"position", std::to_string(i)}});
+  }
+  page->Family("sparkspan:draft_predicted_per_pos_total",
+               "counter",
+               "Sum of the predicted chances that verified drafts survive, by position.");
+  for (std::size_t i = 0; i < engine.drafts_by_position.size(); ++i) {
+    page->Sample(engine.drafts_by_position[i].predicted, {{"position", std::to_string(i)}});
+  }
+  Single(page,
+         "sparkspan:draft_alarm",
+         "gauge",
+         "1 while so few first drafts are accepted that the drafter may be broken.",
+         engine.draft_alarm.empty() ? 0.0 : 1.0);
 }
 
 void WriteSteps(PrometheusText* page, const api::EngineStatus& engine) {

@@ -37,6 +37,17 @@ std::string Mebibytes(std::int64_t bytes) {
   return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
+std::string DraftingRows(const api::EngineStatus& engine) {
+  std::string rows = Row("Drafting", engine.draft_mode);
+  if (engine.drafts_total > 0) {
+    rows += Row("Acceptance length",
+                absl::StrFormat("%.2f tokens a step",
+                                1 + static_cast<double>(engine.accepted_tokens_total) /
+                                        static_cast<double>(engine.drafts_total)));
+  }
+  return rows + (engine.draft_alarm.empty() ? "" : Row("Drafter", engine.draft_alarm));
+}
+
 }  // namespace
 
 std::string StatusJson(const std::string& model_name,
@@ -51,6 +62,8 @@ std::string StatusJson(const std::string& model_name,
       {"steps", engine.steps_total},
       {"numerics", engine.numerics},
       {"draft_mode", engine.draft_mode},
+      {"verification", engine.verification},
+      {"draft_alarm", engine.draft_alarm},
       {"running", engine.running},
       {"waiting", engine.waiting},
       {"running_max", engine.running_max},
@@ -59,6 +72,12 @@ std::string StatusJson(const std::string& model_name,
       {"kv_blocks_total", engine.kv_blocks_total},
       {"kv_block_tokens", engine.kv_block_tokens},
       {"generation_tokens_per_second", engine.generation_tokens_per_second}};
+  root["drafts_by_position"] = nlohmann::ordered_json::array();
+  for (const api::DraftPosition& position : engine.drafts_by_position) {
+    root["drafts_by_position"].push_back({{"verified", position.verified},
+                                          {"accepted", position.accepted},
+                                          {"predicted", position.predicted}});
+  }
   root["ranks"] = nlohmann::ordered_json::array();
   for (const api::RankStatus& rank : engine.ranks) {
     root["ranks"].push_back({{"rank", rank.rank},
@@ -99,7 +118,7 @@ std::string StatusHtml(const std::string& model_name,
                               engine.kv_blocks_total,
                               engine.kv_block_tokens));
   page += Row("Tokens per second", absl::StrFormat("%.1f", engine.generation_tokens_per_second));
-  page += Row("Numerics", engine.numerics) + Row("Drafting", engine.draft_mode);
+  page += Row("Numerics", engine.numerics) + DraftingRows(engine);
   page += Row("Version", version) +
           "</table>\n<h2>Ranks</h2>\n<table>\n<tr><th>Rank</th>"
           "<th>Node</th><th>Device</th><th>State</th><th>Weights</th><th>Resident</th></tr>\n";

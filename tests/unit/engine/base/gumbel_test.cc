@@ -4,8 +4,8 @@
 
 #include <array>
 #include <cmath>
-#include <iostream>
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -37,7 +37,7 @@ TEST(Gumbel, DrawsTheSoftmax) {
     chi_square += (counts[i] - expected) * (counts[i] - expected) / expected;
   }
   EXPECT_LT(chi_square, 18.5) << "four degrees of freedom, p = 0.001";
-  std::cout << "chi-square " << chi_square << " of 18.5\n";
+  RecordProperty("chi_square", std::to_string(chi_square));
 }
 
 TEST(Gumbel, ShardsAgreeWithTheWhole) {

@@ -45,11 +45,6 @@ TEST_F(CheckSupportedTest, ApiTlsIsNot) {
   ExpectRefused("api.tls");
 }
 
-TEST_F(CheckSupportedTest, DraftingIsNot) {
-  config_.draft = Draft::kDspark;
-  ExpectRefused("draft");
-}
-
 TEST_F(CheckSupportedTest, RailsAreNotAndNeverBecomeTcp) {
   config_.nodes[0].data = DataTransport::kRails;
   config_.nodes[0].rails = {"lo"};

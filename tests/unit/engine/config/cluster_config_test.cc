@@ -102,6 +102,8 @@ TEST(ClusterConfig, EveryFieldIsInTheCanonicalForm) {
       [](ClusterConfig& c) { c.numerics = Numerics::kUnquantised; },
       [](ClusterConfig& c) { c.experts = Experts::kWhole; },
       [](ClusterConfig& c) { c.draft = Draft::kMtp; },
+      [](ClusterConfig& c) { c.verification = Verification::kFixed; },
+      [](ClusterConfig& c) { ++c.verification_threshold_percent; },
       [](ClusterConfig& c) { ++c.limits.context_length; },
       [](ClusterConfig& c) { ++c.limits.step_rows; },
       [](ClusterConfig& c) { c.limits.kv_memory_bytes = 1; },

@@ -105,7 +105,8 @@ TEST(ParseClusterConfig, UnknownKeysNameTheNearest) {
 TEST(ParseClusterConfig, MissingKeysAreNamed) {
   EXPECT_EQ(Fault(""),
             "f:1: found nothing; expected a map of version, cluster, head, model, "
-            "numerics, experts, draft, limits, profiles, profile, api, control_tls, "
+            "numerics, experts, draft, verification, verification_threshold_percent, limits, "
+            "profiles, profile, api, control_tls, "
             "timeouts, allow_env_overrides, nodes, links");
   EXPECT_EQ(FaultWith("version: 1\n", ""), "f:1: version: found nothing; this key is required");
   EXPECT_EQ(FaultWith("    data: tcp\n", ""),
@@ -206,8 +207,8 @@ TEST(ParseClusterConfig, ContradictionsAreFoundInTheirLines) {
             "8192");
   EXPECT_EQ(FaultWith("  kv_memory: 2GiB", "  kv_memory: 2GiB\n  kv_tokens: 5000"),
             "f:10: limits.kv_tokens: found beside kv_memory; expected one of the two");
-  EXPECT_EQ(FaultWith("head: a\n", "head: a\ndraft: dspark\n"),
-            "f:4: draft: found dspark, which this version cannot serve; expected none");
+  EXPECT_EQ(FaultWith("head: a\n", "head: a\nverification: most\n"),
+            "f:4: verification: found 'most'; expected one of: hardware, fixed, threshold, none");
   EXPECT_EQ(FaultWith("head: a\n", "head: a\ntimeouts: {heartbeat_ms: 500, step_ms: 400}\n"),
             "f:4: timeouts.step_ms: found 400, no more than heartbeat_ms 500");
   EXPECT_EQ(FaultWith("[demo, other]", "[demo, demo]"),

@@ -74,6 +74,7 @@ class StrictRank {
     std::int64_t length = 0;
     std::int64_t blocks = 0;
     bool committed = false;
+    std::int32_t proposed = 0;
   };
 
   std::int64_t RunSpan(const RowSpan& span, std::mt19937* random, StepResult* result) {
@@ -98,6 +99,16 @@ class StrictRank {
         out.tokens.push_back({TokenAt(span.sequence, state.length + i), std::nullopt, {}});
       }
       state.length += out.accepted;
+      out.proposed =
+          span.propose
+              ? static_cast<std::int32_t>((*random)() %
+                                          static_cast<std::uint32_t>(options_.draft_tokens_max + 1))
+              : 0;
+      for (std::int32_t i = 0; i < out.proposed; ++i) {
+        out.confidence.push_back(static_cast<float>((*random)() % 8) - 3);
+      }
+      EXPECT_LE(out.drafted, state.proposed);
+      state.proposed = out.proposed;
     }
     return rows + drafted;
   }

@@ -68,8 +68,10 @@ StepResult Answer(const StepPlan& plan, Token token) {
   result.step = plan.step;
   for (const RowSpan& span : plan.spans) {
     if (span.sample) {
-      result.sequences.push_back(
-          {span.sequence, span.first_position + Rows(span), {{token, std::nullopt, {}}}, 0, 0});
+      runtime::SequenceTokens& tokens = result.sequences.emplace_back();
+      tokens.sequence = span.sequence;
+      tokens.position = span.first_position + Rows(span);
+      tokens.tokens.push_back({token, std::nullopt, {}});
     }
   }
   return result;
@@ -244,10 +246,16 @@ TEST(Scheduler, TakesDraftsAndCutsThemAtTheEnd) {
   Request request = Prompt(4, 9);
   request.end_tokens = {7};
   (void)scheduler.Admit(request, kNow);
-  (void)scheduler.Absorb(Answer(scheduler.Plan(kNow), 9));
   StepPlan plan = scheduler.Plan(kNow);
-  EXPECT_EQ(plan.spans[0].draft_tokens_max, 5);
+  EXPECT_TRUE(plan.spans[0].propose);
   StepResult result = Answer(plan, 9);
+  result.sequences[0].proposed = 5;
+  (void)scheduler.Absorb(result);
+  plan = scheduler.Plan(kNow);
+  EXPECT_EQ(plan.spans[0].draft_tokens_max, 5);
+  EXPECT_TRUE(plan.spans[0].propose);
+  result = Answer(plan, 9);
+  result.sequences[0].proposed = 5;
   result.sequences[0].tokens.resize(4, {8, std::nullopt, {}});
   result.sequences[0].drafted = 5;
   result.sequences[0].accepted = 3;
@@ -256,6 +264,7 @@ TEST(Scheduler, TakesDraftsAndCutsThemAtTheEnd) {
   plan = scheduler.Plan(kNow);
   EXPECT_THAT(Spans(plan), ElementsAre("1:8=!"));
   EXPECT_EQ(plan.spans[0].draft_tokens_max, 3);  // 5 of 9 tokens are there.
+  EXPECT_TRUE(plan.spans[0].propose);            // None may be accepted.
   result = Answer(plan, 9);
   result.sequences[0].tokens = {
       {9, std::nullopt, {}}, {7, std::nullopt, {}}, {9, std::nullopt, {}}};
@@ -263,7 +272,52 @@ TEST(Scheduler, TakesDraftsAndCutsThemAtTheEnd) {
   result.sequences[0].accepted = 2;
   events = *scheduler.Absorb(result);
   EXPECT_EQ(events[0].tokens.size(), 2u);
+  EXPECT_EQ(events[0].accepted, 2);
   EXPECT_EQ(events[0].finish, (Finish{FinishReason::kStop, 7}));
+  const ScheduleStats stats = scheduler.Stats();
+  EXPECT_EQ(stats.drafts_total, 2u);
+  EXPECT_EQ(stats.draft_tokens_total, 8u);
+  EXPECT_EQ(stats.accepted_tokens_total, 5u);
+  ASSERT_EQ(stats.drafts_by_position.size(), 5u);
+  EXPECT_EQ(stats.drafts_by_position[2].verified, 2u);
+  EXPECT_EQ(stats.drafts_by_position[2].accepted, 1u);
+  EXPECT_EQ(stats.drafts_by_position[4].verified, 1u);
+}
+
+// What the drafter is unsure of waits for better times, and drafts that nobody asked for are
+// refused.
+TEST(Scheduler, VerifiesAsManyDraftsAsThePolicySays) {
+  SchedulerOptions options = Options();
+  options.draft_tokens_max = 3;
+  options.verification = VerificationPolicy::kThreshold;
+  options.verification_threshold = 0.4;
+  Scheduler scheduler = Make(options);
+  (void)scheduler.Admit(Prompt(4, 9), kNow);
+  StepResult result = Answer(scheduler.Plan(kNow), 9);
+  result.sequences[0].proposed = 3;
+  result.sequences[0].confidence = {1.0f, 0.0f, 5.0f};  // 0.73, 0.37, 0.36
+  (void)scheduler.Absorb(result);
+  const StepPlan plan = scheduler.Plan(kNow);
+  EXPECT_EQ(plan.spans[0].draft_tokens_max, 1);
+  result = Answer(plan, 9);
+  (void)scheduler.Absorb(result);  // Nothing was proposed.
+  EXPECT_EQ(scheduler.Plan(kNow).spans[0].draft_tokens_max, 0);
+}
+
+TEST(Scheduler, DraftsNothingThatCouldNotBeUsed) {
+  SchedulerOptions options = Options();
+  options.draft_tokens_max = 3;
+  Scheduler scheduler = Make(options);
+  (void)scheduler.Admit(Prompt(4, 2), kNow);
+  StepPlan plan = scheduler.Plan(kNow);
+  EXPECT_FALSE(plan.spans[0].propose);
+  StepResult result = Answer(plan, 9);
+  result.sequences[0].proposed = 3;
+  EXPECT_THAT(std::string(scheduler.Absorb(result).status().message()), HasSubstr("3 proposed"));
+  options.verification = VerificationPolicy::kNone;
+  Scheduler none = Make(options);
+  (void)none.Admit(Prompt(4, 20), kNow);
+  EXPECT_FALSE(none.Plan(kNow).spans[0].propose);
 }
 
 TEST(Scheduler, RefusesWhatCanNeverRun) {

@@ -63,7 +63,7 @@ TEST(MetricsTest, RendersWhatWasObserved) {
   engine.running = 3;
   engine.kv_blocks_total = 8;
   engine.kv_blocks_used = 2;
-  engine.accepted_by_position_total = {5, 2};
+  engine.drafts_by_position = {{6, 5, 5.5}, {4, 2, 2.25}};
   engine.step_tokens.Observe(1);
   engine.step_tokens.Observe(9);
   engine.step_tokens.Observe(20000);
@@ -85,6 +85,9 @@ TEST(MetricsTest, RendersWhatWasObserved) {
   EXPECT_EQ(samples[Named("vllm:iteration_tokens_total_bucket", "le=\"+Inf\"")], 3);
   EXPECT_EQ(samples[Named("vllm:spec_decode_num_accepted_tokens_per_pos_total", "position=\"1\"")],
             2);
+  EXPECT_EQ(samples[Named("sparkspan:draft_verified_per_pos_total", "position=\"0\"")], 6);
+  EXPECT_EQ(samples[Named("sparkspan:draft_predicted_per_pos_total", "position=\"1\"")], 2.25);
+  EXPECT_EQ(samples[Named("sparkspan:draft_alarm")], 0);
   EXPECT_EQ(samples[Named("http_requests_total",
                           "method=\"POST\",handler=\"/v1/chat/completions\",status=\"2xx\"")],
             1);

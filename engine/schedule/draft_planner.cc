@@ -1,0 +1,122 @@
+#include "engine/schedule/draft_planner.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sparkspan::engine::schedule {
+namespace {
+
+// Of the exponential means: some hundred observations count.
+constexpr double kWeight = 0.01;
+
+// Before anything was observed: what healthy drafters reach (dspark.md 11.13).
+constexpr double kChanceAtFirst = 0.7;
+
+// While drafting does not pay, a step in so many drafts to see whether it would again.
+constexpr std::uint64_t kStepsBetweenTrials = 64;
+
+constexpr std::uint64_t kEnoughToTell = 100;
+
+double Sigmoid(double logit) {
+  return 1.0 / (1.0 + std::exp(-logit));
+}
+
+void Approach(double* mean, double value) {
+  *mean += kWeight * (value - *mean);
+}
+
+}  // namespace
+
+DraftPlanner::DraftPlanner(const DraftPlannerOptions& options)
+    : options_(options),
+      statistics_(static_cast<std::size_t>(options.block)),
+      recent_chance_(static_cast<std::size_t>(options.block), kChanceAtFirst) {
+  double survival = 1;
+  for (const double chance : recent_chance_) {
+    survival *= chance;
+    recent_survival_.push_back(survival);
+  }
+}
+
+bool DraftPlanner::ShouldPropose(std::int64_t sequences, std::int64_t other_rows) {
+  if (options_.policy == VerificationPolicy::kNone || options_.block == 0 || sequences == 0) {
+    return false;
+  }
+  if (options_.policy != VerificationPolicy::kHardware || costs_.rows.points().empty()) {
+    return true;
+  }
+  const std::vector<Candidate> alike(static_cast<std::size_t>(sequences), {recent_survival_});
+  const double draft_cost = costs_.drafts.At(sequences);
+  const std::vector<std::int32_t> lengths = LengthsByCost(alike, other_rows, draft_cost, costs_);
+  auto tokens = static_cast<double>(sequences);
+  std::int64_t rows = other_rows + sequences;
+  const double plain = tokens / costs_.rows.At(rows);
+  for (const std::int32_t length : lengths) {
+    rows += length;
+    for (std::int32_t i = 0; i < length; ++i) {
+      tokens += recent_survival_[static_cast<std::size_t>(i)];
+    }
+  }
+  const bool pays = tokens / (draft_cost + costs_.rows.At(rows)) > plain;
+  if (pays || ++declined_ >= kStepsBetweenTrials) {
+    declined_ = 0;
+    return true;
+  }
+  return false;
+}
+
+std::vector<double> DraftPlanner::Survival(std::span<const float> confidence,
+                                           std::int32_t proposed) {
+  std::vector<double> survival;
+  double product = 1;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(proposed); ++i) {
+    product *= confidence.empty() ? recent_chance_[i] : Sigmoid(static_cast<double>(confidence[i]));
+    survival.push_back(product);
+    Approach(&recent_survival_[i], product);
+  }
+  return survival;
+}
+
+std::vector<std::int32_t> DraftPlanner::Lengths(std::span<const Candidate> candidates,
+                                                std::int64_t other_rows) const {
+  switch (options_.policy) {
+    case VerificationPolicy::kNone:
+      return std::vector<std::int32_t>(candidates.size(), 0);
+    case VerificationPolicy::kFixed:
+      return LengthsAbove(candidates, 0);
+    case VerificationPolicy::kThreshold:
+      return LengthsAbove(candidates, options_.threshold);
+    case VerificationPolicy::kHardware:
+      return LengthsByCost(candidates,
+                           other_rows,
+                           costs_.drafts.At(static_cast<std::int64_t>(candidates.size())),
+                           costs_);
+  }
+  return {};
+}
+
+void DraftPlanner::Observe(std::span<const double> survival,
+                           std::int32_t drafted,
+                           std::int32_t accepted) {
+  for (std::int32_t i = 0; i < drafted; ++i) {
+    const auto position = static_cast<std::size_t>(i);
+    PositionStatistics& statistics = statistics_[position];
+    ++statistics.verified;
+    statistics.accepted += i < accepted ? 1 : 0;
+    statistics.predicted += survival[position];
+    if (i <= accepted) {  // all before it were accepted
+      Approach(&recent_chance_[position], i < accepted ? 1 : 0);
+    }
+  }
+  if (drafted > 0) {
+    ++first_seen_;
+    recent_first_ += std::max(kWeight, 1.0 / static_cast<double>(first_seen_)) *
+                     ((accepted > 0 ? 1.0 : 0.0) - recent_first_);
+  }
+}
+
+double DraftPlanner::RecentFirstAcceptance() const {
+  return first_seen_ < kEnoughToTell ? 1.0 : recent_first_;
+}
+
+}  // namespace sparkspan::engine::schedule

@@ -1,0 +1,306 @@
+#include "engine/runtime/acceptance.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/base/gumbel.h"
+#include "engine/base/hash.h"
+
+namespace sparkspan::engine::runtime {
+namespace {
+
+constexpr std::size_t kVocabulary = 12;
+
+// Logits that depend on the token before, so that a wrong predecessor shows.
+std::vector<float> LogitsAfter(Token previous, std::uint64_t salt, float spread) {
+  std::vector<float> logits(kVocabulary);
+  for (std::size_t i = 0; i < kVocabulary; ++i) {
+    const std::uint64_t bits =
+        CombineHash(CombineHash(salt, static_cast<std::uint64_t>(previous)), i);
+    logits[i] = spread * (static_cast<float>(bits >> 40) / static_cast<float>(1 << 24) - 0.5f);
+  }
+  return logits;
+}
+
+std::vector<float> TargetAfter(Token previous) {
+  return LogitsAfter(previous, 1, 4.0f);
+}
+
+std::vector<float> DraftAfter(Token previous) {
+  std::vector<float> logits = TargetAfter(previous);
+  const std::vector<float> error = LogitsAfter(previous, 2, 3.0f);
+  for (std::size_t i = 0; i < kVocabulary; ++i) {
+    logits[i] += error[i];
+  }
+  return logits;
+}
+
+// What a drafter would hand over: a chain of two drafts and the logits they were drawn of.
+struct DraftedBlock {
+  std::vector<Token> tokens;
+  std::vector<float> logits;
+};
+
+DraftedBlock DraftTwo(Token anchor,
+                      std::int64_t position,
+                      const SamplingParams& params,
+                      RandomPurpose purpose) {
+  DraftedBlock block;
+  Token previous = anchor;
+  for (int i = 0; i < 2; ++i) {
+    const std::vector<float> logits = DraftAfter(previous);
+    previous =
+        ArgmaxWithNoise(logits, params.temperature, {params.seed, position + i, purpose}, 0).token;
+    block.tokens.push_back(previous);
+    block.logits.insert(block.logits.end(), logits.begin(), logits.end());
+  }
+  return block;
+}
+
+std::vector<float> VerifiedLogits(Token anchor, std::span<const Token> drafts) {
+  std::vector<float> logits = TargetAfter(anchor);
+  for (const Token draft : drafts) {
+    const std::vector<float> row = TargetAfter(draft);
+    logits.insert(logits.end(), row.begin(), row.end());
+  }
+  return logits;
+}
+
+using Judge = std::function<Verdict(const VerifiedRows&, const SamplingParams&)>;
+
+// The first two tokens after `anchor`, as decoding with drafts gives them.
+std::array<Token, 2> TwoTokens(const SamplingParams& params,
+                               Token anchor,
+                               std::int32_t verified,
+                               const Judge& judge) {
+  std::vector<Token> text;
+  std::int64_t position = 10;
+  const RandomPurpose purpose =
+      IsRejectionSampled(params) ? RandomPurpose::kDraft : RandomPurpose::kSample;
+  while (text.size() < 2) {
+    DraftedBlock block = DraftTwo(anchor, position, params, purpose);
+    block.tokens.resize(static_cast<std::size_t>(verified));
+    const std::vector<float> logits = VerifiedLogits(anchor, block.tokens);
+    const Verdict verdict = judge({.logits = logits,
+                                   .drafts = block.tokens,
+                                   .draft_logits = block.logits,
+                                   .position = position,
+                                   .generated = 1},
+                                  params);
+    for (const CommittedToken& token : verdict.tokens) {
+      text.push_back(token.token);
+    }
+    position += static_cast<std::int64_t>(verdict.tokens.size());
+    anchor = verdict.tokens.back().token;
+  }
+  return {text[0], text[1]};
+}
+
+// The joint distribution of two tokens after `anchor` under the parameters, by their definitions.
+std::vector<double> JointDistribution(const SamplingParams& params, Token anchor) {
+  Sampler sampler;
+  std::vector<double> first;
+  EXPECT_TRUE(sampler.Distribution(TargetAfter(anchor), params, &first).ok());
+  std::vector<double> joint;
+  for (std::size_t token = 0; token < kVocabulary; ++token) {
+    std::vector<double> second;
+    EXPECT_TRUE(sampler.Distribution(TargetAfter(static_cast<Token>(token)), params, &second).ok());
+    for (const double probability : second) {
+      joint.push_back(first[token] * probability);
+    }
+  }
+  return joint;
+}
+
+// Chi-square of `draws` continuations against the joint distribution, rare cells pooled, in
+// standard deviations above its mean (Wilson and Hilferty): above 4 is one in 30,000.
+double Deviation(const SamplingParams& base, std::int32_t verified, int draws, const Judge& judge) {
+  constexpr Token kAnchor = 3;
+  const std::vector<double> joint = JointDistribution(base, kAnchor);
+  std::vector<int> counts(joint.size(), 0);
+  SamplingParams params = base;
+  for (int i = 0; i < draws; ++i) {
+    params.seed = static_cast<std::uint64_t>(i) * 7919 + 1;
+    const auto [first, second] = TwoTokens(params, kAnchor, verified, judge);
+    ++counts[static_cast<std::size_t>(first) * kVocabulary + static_cast<std::size_t>(second)];
+  }
+  double chi_square = 0;
+  double rare_expected = 0;
+  double rare_count = 0;
+  int cells = 0;
+  const auto add = [&](double count, double expected) {
+    chi_square += (count - expected) * (count - expected) / expected;
+    ++cells;
+  };
+  for (std::size_t i = 0; i < joint.size(); ++i) {
+    const double expected = joint[i] * draws;
+    if (expected < 5) {
+      rare_expected += expected;
+      rare_count += counts[i];
+    } else {
+      add(counts[i], expected);
+    }
+  }
+  if (rare_expected > 0.5) {
+    add(rare_count, rare_expected);
+  } else {
+    EXPECT_LT(rare_count, 8);
+  }
+  const double freedom = cells - 1;
+  const double spread = 2.0 / (9.0 * freedom);
+  return (std::cbrt(chi_square / freedom) - (1 - spread)) / std::sqrt(spread);
+}
+
+Judge Ours() {
+  auto acceptance = std::make_shared<Acceptance>();
+  return [acceptance](const VerifiedRows& rows, const SamplingParams& params) {
+    return acceptance->Judge(rows, params, nullptr).value();
+  };
+}
+
+struct Case {
+  const char* name;
+  SamplingParams params;
+};
+
+std::vector<Case> Cases() {
+  return {{"plain", {.temperature = 1.0f}},
+          {"hot", {.temperature = 1.7f}},
+          {"top_p", {.temperature = 0.8f, .top_p = 0.8f}},
+          {"top_k", {.temperature = 1.0f, .top_k = 4}},
+          {"min_p", {.temperature = 1.2f, .min_p = 0.15f}}};
+}
+
+TEST(Acceptance, RejectionKeepsTheJointDistributionOfTwoTokens) {
+  for (const Case& tested : Cases()) {
+    for (const std::int32_t verified : {0, 1, 2}) {
+      const int draws = tested.params.temperature == 1.0f && verified == 2 ? 200'000 : 40'000;
+      const double deviation = Deviation(tested.params, verified, draws, Ours());
+      EXPECT_LT(deviation, 4) << tested.name << " verifying " << verified;
+      RecordProperty(std::string(tested.name) + "_" + std::to_string(verified),
+                     std::to_string(deviation));
+    }
+  }
+}
+
+// The control: drawing from p itself after a rejection is the classic mistake.
+TEST(Acceptance, TheSameTestSeesAWrongResidual) {
+  const Judge ours = Ours();
+  const Judge wrong = [&](const VerifiedRows& rows, const SamplingParams& params) {
+    Verdict verdict = ours(rows, params);
+    const auto last = static_cast<std::size_t>(verdict.accepted);
+    if (last < rows.drafts.size()) {
+      const auto row = rows.logits.subspan(last * kVocabulary, kVocabulary);
+      verdict.tokens.back().token =
+          ArgmaxWithNoise(row,
+                          params.temperature,
+                          {params.seed, rows.position + verdict.accepted, RandomPurpose::kResidual},
+                          0)
+              .token;
+    }
+    return verdict;
+  };
+  const double deviation = Deviation({.temperature = 1.0f}, 2, 200'000, wrong);
+  EXPECT_GT(deviation, 20);
+  RecordProperty("deviation", std::to_string(deviation));
+}
+
+TEST(Acceptance, SharedNoiseGivesTheTextOfNoDrafts) {
+  int accepted = 0;
+  const Judge ours = Ours();
+  for (Case tested : Cases()) {
+    tested.params.acceptance = AcceptanceRule::kSharedNoise;
+    for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+      tested.params.seed = seed;
+      const auto plain = TwoTokens(tested.params, 5, 0, ours);
+      EXPECT_EQ(TwoTokens(tested.params,
+                          5,
+                          2,
+                          [&](const auto& rows, const auto& params) {
+                            Verdict verdict = ours(rows, params);
+                            accepted += verdict.accepted;
+                            return verdict;
+                          }),
+                plain);
+    }
+  }
+  EXPECT_GT(accepted, 2000) << "drafts must also be accepted";
+}
+
+TEST(Acceptance, GreedyTakesDraftsWhileTheyAreTheLargest) {
+  const SamplingParams greedy = {.temperature = 0};
+  Acceptance acceptance;
+  const auto best = [](Token previous) {
+    return ArgmaxWithNoise(TargetAfter(previous), 0, {}, 0).token;
+  };
+  const std::vector<Token> right = {best(2), best(best(2)), best(best(best(2)))};
+  for (std::size_t wrong_at = 0; wrong_at <= 3; ++wrong_at) {
+    std::vector<Token> drafts = right;
+    if (wrong_at < 3) {
+      drafts[wrong_at] = (drafts[wrong_at] + 1) % static_cast<Token>(kVocabulary);
+    }
+    const std::vector<float> logits = VerifiedLogits(2, drafts);
+    const auto verdict = acceptance.Judge(
+        {.logits = logits, .drafts = drafts, .draft_logits = {}, .position = 7, .generated = 1},
+        greedy,
+        nullptr);
+    ASSERT_TRUE(verdict.ok());
+    EXPECT_EQ(verdict->accepted, static_cast<std::int32_t>(wrong_at));
+    ASSERT_EQ(verdict->tokens.size(), wrong_at + 1);
+    for (std::size_t i = 0; i < wrong_at; ++i) {
+      EXPECT_EQ(verdict->tokens[i].token, right[i]);
+    }
+    EXPECT_EQ(verdict->tokens.back().token, wrong_at < 3 ? right[wrong_at] : best(right[2]));
+  }
+}
+
+// Row i is judged as the token after the drafts before it: penalties count them, min_tokens too.
+TEST(Acceptance, ProcessesEachRowWithTheDraftsBeforeIt) {
+  SamplingParams params = {.temperature = 0};
+  params.presence_penalty = 100;
+  Acceptance acceptance;
+  const std::vector<float> flat(3 * kVocabulary, 0.0f);
+  std::vector<float> logits = flat;
+  for (std::size_t row = 0; row < 3; ++row) {
+    logits[row * kVocabulary + 4] = 3;  // chosen once, then penalised
+    logits[row * kVocabulary + 6] = 2;
+    logits[row * kVocabulary + 8] = 1;
+  }
+  TokenHistory history;
+  history.Append(1, /*generated=*/false);
+  history.Append(2, /*generated=*/true);
+  const std::vector<Token> drafts = {4, 6};
+  const auto verdict = acceptance.Judge(
+      {.logits = logits, .drafts = drafts, .draft_logits = {}, .position = 2, .generated = 1},
+      params,
+      &history);
+  ASSERT_TRUE(verdict.ok());
+  EXPECT_EQ(verdict->accepted, 2);
+  EXPECT_EQ(verdict->tokens[2].token, 8);
+  EXPECT_EQ(history.size(), 5);
+
+  SamplingParams minimum = {.temperature = 0};
+  minimum.min_tokens = 3;
+  minimum.suppressed_until_min_tokens = {4};
+  const auto suppressed = acceptance.Judge(
+      {.logits = logits, .drafts = drafts, .draft_logits = {}, .position = 2, .generated = 1},
+      minimum,
+      nullptr);
+  EXPECT_EQ(suppressed->accepted, 0);
+  EXPECT_EQ(suppressed->tokens[0].token, 6);
+  const std::vector<Token> allowed = {6, 6};
+  const auto lifted = acceptance.Judge(
+      {.logits = logits, .drafts = allowed, .draft_logits = {}, .position = 2, .generated = 1},
+      minimum,
+      nullptr);
+  EXPECT_EQ(lifted->accepted, 2);
+  EXPECT_EQ(lifted->tokens[2].token, 4) << "the third row is the token after two generated";
+}
+
+}  // namespace
+}  // namespace sparkspan::engine::runtime
