@@ -146,6 +146,25 @@ absl::Status Executor::ApplyClose(const StepPlan& plan) {
   return absl::OkStatus();
 }
 
+absl::Status Executor::CheckTokens(const SequenceOpen& open) const {
+  const std::int64_t vocabulary = model_->parts().vocabulary;
+  for (const Token token : open.sampling.suppressed_until_min_tokens) {
+    if (token < 0 || token >= vocabulary) {
+      return Refuse(
+          open.sequence,
+          absl::StrFormat("suppresses token %d, the vocabulary has %d", token, vocabulary));
+    }
+  }
+  for (const LogitBias& bias : open.sampling.logit_bias) {
+    if (bias.token < 0 || bias.token >= vocabulary) {
+      return Refuse(
+          open.sequence,
+          absl::StrFormat("biases token %d, the vocabulary has %d", bias.token, vocabulary));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Executor::ApplyOpen(const StepPlan& plan) {
   for (const SequenceOpen& open : plan.open) {
     if (sequences_.contains(open.sequence)) {
@@ -156,14 +175,7 @@ absl::Status Executor::ApplyOpen(const StepPlan& plan) {
                     absl::StrFormat("is one more than the %d that may be open at once",
                                     options_.sequences_max));
     }
-    for (const Token token : open.sampling.suppressed_until_min_tokens) {
-      if (token < 0 || token >= model_->parts().vocabulary) {
-        return Refuse(
-            open.sequence,
-            absl::StrFormat(
-                "suppresses token %d, the vocabulary has %d", token, model_->parts().vocabulary));
-      }
-    }
+    RETURN_IF_ERROR(CheckTokens(open));
     Sequence& sequence = sequences_[open.sequence];
     sequence.sampling = open.sampling;
     sequence.prompt_tokens = open.prompt_tokens;
@@ -267,6 +279,16 @@ absl::Status Executor::LayOutSpans(const StepPlan& plan) {
   return absl::OkStatus();
 }
 
+// The rows of a span replace whatever the history has from its first position on: the token that
+// was committed there, or the tail that a rewind gives up.
+void Executor::AppendRows(const model::SequenceSpan& span, Sequence* sequence) {
+  sequence->history.Truncate(span.first_position);
+  std::int64_t position = span.first_position;
+  for (const Token token : span.tokens) {
+    sequence->history.Append(token, position++ >= sequence->prompt_tokens);
+  }
+}
+
 absl::Status Executor::Commit(const StepPlan& plan, StepResult* result) {
   const auto vocabulary = static_cast<std::size_t>(model_->parts().vocabulary);
   std::size_t row = 0;
@@ -275,13 +297,18 @@ absl::Status Executor::Commit(const StepPlan& plan, StepResult* result) {
     Sequence& sequence = sequences_.at(span.sequence);
     sequence.length = spans_[i].first_position + static_cast<std::int64_t>(spans_[i].tokens.size());
     sequence.last_committed = std::nullopt;
+    const bool needs_history = NeedsHistory(sequence.sampling);
+    if (needs_history) {
+      AppendRows(spans_[i], &sequence);
+    }
     if (!span.sample) {
       continue;
     }
     const auto logits =
         std::span<const float>(forward_.logits).subspan(row++ * vocabulary, vocabulary);
-    auto token = sampler_.Sample(
-        logits, sequence.sampling, sequence.length, sequence.length - sequence.prompt_tokens);
+    const auto scores = processor_.Process(
+        logits, sequence.sampling, sequence.history, sequence.length - sequence.prompt_tokens);
+    auto token = sampler_.Sample(scores, logits, sequence.sampling, sequence.length);
     if (!token.ok()) {
       return absl::Status(token.status().code(),
                           absl::StrFormat("sequence %d at position %d: %s",
@@ -290,6 +317,9 @@ absl::Status Executor::Commit(const StepPlan& plan, StepResult* result) {
                                           token.status().message()));
     }
     sequence.last_committed = token->token;
+    if (needs_history) {
+      sequence.history.Append(token->token, /*generated=*/true);
+    }
     SequenceTokens& tokens = result->sequences.emplace_back();
     tokens.sequence = span.sequence;
     tokens.position = sequence.length;

@@ -15,8 +15,10 @@
 #include "engine/collective/communicator.h"
 #include "engine/model/model.h"
 #include "engine/runtime/cluster.h"
+#include "engine/runtime/logit_processor.h"
 #include "engine/runtime/plan.h"
 #include "engine/runtime/sampler.h"
+#include "engine/runtime/token_history.h"
 
 namespace sparkspan::engine::runtime {
 
@@ -73,6 +75,8 @@ class Executor {
     std::int64_t length = 0;  // rows that were run
     // The token at position `length`, chosen but not run yet.
     std::optional<Token> last_committed;
+    // Up to last_committed; kept only where NeedsHistory(sampling).
+    TokenHistory history;
     std::vector<std::int32_t> blocks;
     cache::SequenceState* state = nullptr;  // one of states_
   };
@@ -86,11 +90,13 @@ class Executor {
   absl::StatusOr<StepResult> RunInEpoch(const StepPlan& plan);
   absl::Status CheckOrder(const StepPlan& plan) const;
   absl::Status ApplyClose(const StepPlan& plan);
+  absl::Status CheckTokens(const SequenceOpen& open) const;
   absl::Status ApplyOpen(const StepPlan& plan);
   absl::Status ApplyGrants(const StepPlan& plan);
   // Fills spans_ and committed_; changes no sequence.
   absl::Status LayOutSpans(const StepPlan& plan);
   absl::Status LayOutSpan(const RowSpan& span, const Sequence& sequence);
+  static void AppendRows(const model::SequenceSpan& span, Sequence* sequence);
   absl::Status Commit(const StepPlan& plan, StepResult* result);
   std::uint64_t HashOfNextBlock();
 
@@ -103,6 +109,7 @@ class Executor {
   std::vector<cache::SequenceState*> free_states_;  // the last is taken first
   std::vector<std::optional<SequenceId>> owner_;    // [kv_blocks]
   std::map<SequenceId, Sequence> sequences_;
+  LogitProcessor processor_;
   Sampler sampler_;
   Epoch epoch_;
   Step last_step_;
