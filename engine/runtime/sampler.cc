@@ -76,13 +76,21 @@ absl::StatusOr<Token> Likeliest(std::span<const float> scores) {
 
 }  // namespace
 
-void Sampler::KeepMinP(const SamplingParams& params, float largest) {
-  // p >= min_p * p_max, for softmax(scores / temperature), without the normaliser.
+double Sampler::WeightOf(Token token, float temperature) const {
+  const double below = static_cast<double>(scores_[static_cast<std::size_t>(token)]) -
+                       scores_[static_cast<std::size_t>(likeliest_)];
+  return std::exp(below / static_cast<double>(temperature));
+}
+
+bool Sampler::IsGreedy(const SamplingParams& params) {
+  return params.temperature < kGreedyBelow;
+}
+
+void Sampler::KeepMinP(const SamplingParams& params) {
+  // p >= min_p * p_max, without the normaliser.
   const double least = static_cast<double>(params.min_p);
-  std::erase_if(candidates_, [&](Token token) {
-    const double below = static_cast<double>(scores_[static_cast<std::size_t>(token)]) - largest;
-    return std::exp(below / static_cast<double>(params.temperature)) < least;
-  });
+  std::erase_if(candidates_,
+                [&](Token token) { return WeightOf(token, params.temperature) < least; });
 }
 
 void Sampler::KeepTopK(std::int32_t top_k) {
@@ -96,16 +104,12 @@ void Sampler::KeepTopK(std::int32_t top_k) {
   }
 }
 
-void Sampler::KeepTopP(const SamplingParams& params, float largest) {
-  const auto weight = [&](Token token) {
-    const double below = static_cast<double>(scores_[static_cast<std::size_t>(token)]) - largest;
-    return std::exp(below / static_cast<double>(params.temperature));
-  };
+void Sampler::KeepTopP(const SamplingParams& params) {
   // nth_element leaves an order that depends on the library, so the sum needs its own.
   std::sort(candidates_.begin(), candidates_.end());
   double whole = 0;
   for (const Token token : candidates_) {
-    whole += weight(token);
+    whole += WeightOf(token, params.temperature);
   }
   const double wanted = static_cast<double>(params.top_p) * whole;
   double before = 0;
@@ -118,25 +122,25 @@ void Sampler::KeepTopP(const SamplingParams& params, float largest) {
                         candidates_.end(),
                         Likelier(scores_));
     }
-    before += weight(candidates_[kept]);
+    before += WeightOf(candidates_[kept], params.temperature);
   }
   candidates_.resize(std::max<std::size_t>(kept, 1));
 }
 
-Token Sampler::Draw(const SamplingParams& params, std::int64_t position, Token likeliest) const {
+Token Sampler::Draw(const SamplingParams& params, std::int64_t position) const {
   const auto scaled = [&](Token token) {
     return scores_[static_cast<std::size_t>(token)] / params.temperature;
   };
-  const float top = scaled(likeliest);
-  Token best = likeliest;
-  float largest = top + NoiseOf(Uniform(params.seed, position, likeliest));
+  const float top = scaled(likeliest_);
+  Token best = likeliest_;
+  float largest = top + NoiseOf(Uniform(params.seed, position, likeliest_));
   // Nobody's score is above `top`, so a smaller uniform than this cannot win: two logarithms less
   // for nearly every token.
   float hopeless = UniformBelow(largest - top);
   for (const Token token : candidates_) {
     const float score = scaled(token);
     // What the largest noise could not lift over the best so far needs no draw at all.
-    if (score + kNoiseMax < largest || token == likeliest) {
+    if (score + kNoiseMax < largest || token == likeliest_) {
       continue;
     }
     const float uniform = Uniform(params.seed, position, token);
@@ -153,7 +157,12 @@ Token Sampler::Draw(const SamplingParams& params, std::int64_t position, Token l
   return best;
 }
 
-void Sampler::AddLogprobs(std::span<const float> logits, std::int32_t top, CommittedToken* chosen) {
+void Sampler::AddLogprobs(std::span<const float> logits,
+                          const SamplingParams& params,
+                          CommittedToken* chosen) {
+  if (params.top_logprobs < 0) {
+    return;
+  }
   const float largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
   for (const float logit : logits) {
@@ -165,64 +174,84 @@ void Sampler::AddLogprobs(std::span<const float> logits, std::int32_t top, Commi
                               normaliser);
   };
   chosen->logprob = logprob(chosen->token);
-  const std::size_t wanted = std::min(static_cast<std::size_t>(top), logits.size());
+  const std::size_t wanted = std::min(static_cast<std::size_t>(params.top_logprobs), logits.size());
   if (wanted == 0) {
     return;
   }
-  likeliest_.resize(logits.size());
-  std::iota(likeliest_.begin(), likeliest_.end(), 0);
-  std::partial_sort(likeliest_.begin(),
-                    likeliest_.begin() + static_cast<std::ptrdiff_t>(wanted),
-                    likeliest_.end(),
+  ranked_.resize(logits.size());
+  std::iota(ranked_.begin(), ranked_.end(), 0);
+  std::partial_sort(ranked_.begin(),
+                    ranked_.begin() + static_cast<std::ptrdiff_t>(wanted),
+                    ranked_.end(),
                     Likelier(logits));
   for (std::size_t i = 0; i < wanted; ++i) {
-    chosen->top.push_back({likeliest_[i], logprob(likeliest_[i])});
+    chosen->top.push_back({ranked_[i], logprob(ranked_[i])});
   }
 }
 
-absl::StatusOr<CommittedToken> Sampler::Sample(std::span<const float> logits,
+absl::Status Sampler::Filter(std::span<const float> scores, const SamplingParams& params) {
+  scores_ = scores;
+  ASSIGN_OR_RETURN(likeliest_, Likeliest(scores));
+  if (likeliest_ < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("sampling.suppressed_until_min_tokens and sampling.logit_bias leave none "
+                        "of %d tokens to choose",
+                        scores.size()));
+  }
+  candidates_.clear();
+  if (IsGreedy(params)) {
+    candidates_.push_back(likeliest_);
+    return absl::OkStatus();
+  }
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (scores[i] != kNever) {
+      candidates_.push_back(static_cast<Token>(i));
+    }
+  }
+  if (params.min_p > 0) {
+    KeepMinP(params);
+  }
+  if (params.top_k > 0) {
+    KeepTopK(params.top_k);
+  }
+  if (params.top_p < 1) {
+    KeepTopP(params);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CommittedToken> Sampler::Sample(std::span<const float> scores,
+                                               std::span<const float> logits,
                                                const SamplingParams& params,
-                                               std::int64_t position,
-                                               std::int64_t generated) {
-  scores_ = logits;
-  if (generated < params.min_tokens && !params.suppressed_until_min_tokens.empty()) {
-    suppressed_.assign(logits.begin(), logits.end());
-    for (const Token token : params.suppressed_until_min_tokens) {
-      CHECK(token >= 0 && static_cast<std::size_t>(token) < logits.size()) << token;
-      suppressed_[static_cast<std::size_t>(token)] = kNever;
-    }
-    scores_ = suppressed_;
-  }
-  ASSIGN_OR_RETURN(const Token likeliest, Likeliest(scores_));
-  if (likeliest < 0) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "sampling.suppressed_until_min_tokens leaves none of %d tokens to choose", logits.size()));
-  }
+                                               std::int64_t position) {
+  RETURN_IF_ERROR(Filter(scores, params));
   CommittedToken chosen;
-  chosen.token = likeliest;
-  if (params.temperature >= kGreedyBelow) {
-    const float largest = scores_[static_cast<std::size_t>(likeliest)];
-    candidates_.clear();
-    for (std::size_t i = 0; i < scores_.size(); ++i) {
-      if (scores_[i] != kNever) {
-        candidates_.push_back(static_cast<Token>(i));
-      }
-    }
-    if (params.min_p > 0) {
-      KeepMinP(params, largest);
-    }
-    if (params.top_k > 0) {
-      KeepTopK(params.top_k);
-    }
-    if (params.top_p < 1) {
-      KeepTopP(params, largest);
-    }
-    chosen.token = Draw(params, position, likeliest);
-  }
-  if (params.top_logprobs >= 0) {
-    AddLogprobs(logits, params.top_logprobs, &chosen);
-  }
+  chosen.token = IsGreedy(params) ? likeliest_ : Draw(params, position);
+  AddLogprobs(logits, params, &chosen);
   return chosen;
+}
+
+absl::Status Sampler::Distribution(std::span<const float> scores,
+                                   const SamplingParams& params,
+                                   std::vector<double>* probabilities) {
+  RETURN_IF_ERROR(Filter(scores, params));
+  probabilities->assign(scores.size(), 0.0);
+  if (candidates_.size() == 1) {
+    (*probabilities)[static_cast<std::size_t>(candidates_[0])] = 1.0;
+    return absl::OkStatus();
+  }
+  // Filters leave an order that depends on the library, so the sum needs its own.
+  std::sort(candidates_.begin(), candidates_.end());
+  double sum = 0;
+  for (const Token token : candidates_) {
+    const double weight = WeightOf(token, params.temperature);
+    (*probabilities)[static_cast<std::size_t>(token)] = weight;
+    sum += weight;
+  }
+  for (const Token token : candidates_) {
+    (*probabilities)[static_cast<std::size_t>(token)] /= sum;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace sparkspan::engine::runtime

@@ -10,41 +10,60 @@
 
 namespace sparkspan::engine::runtime {
 
-// Turns a row of logits into a token, in vLLM's order (spec: model.md 11, api.md 3.1, 3.4):
-//   1. log-probabilities are taken of the raw logits;
-//   2. min_tokens: suppressed tokens cannot be chosen while too few were generated;
-//   3. temperature below 1e-5: the largest logit. Else logits / temperature;
-//   4. min_p: tokens less likely than min_p times the likeliest go;
-//   5. top_k: the k likeliest of the rest stay, lowest ids on a tie (exactly k, unlike vLLM);
-//   6. top_p: of the rest, renormalised, the likeliest stay whose mass before them is below top_p;
-//   7. of those that stay, the one with the largest logit / temperature + Gumbel noise, which draws
+// Turns a row of scores, the logits as a LogitProcessor leaves them, into a token, in vLLM's order
+// (spec: model.md 11, api.md 3.1, 3.4):
+//   1. temperature below 1e-5: the largest score. Else scores / temperature;
+//   2. min_p: tokens less likely than min_p times the likeliest go;
+//   3. top_k: the k likeliest of the rest stay, lowest ids on a tie (exactly k, unlike vLLM);
+//   4. top_p: of the rest, renormalised, the likeliest stay whose mass before them is below top_p;
+//   5. of those that stay, the one with the largest score / temperature + Gumbel noise, which draws
 //      from their softmax. The noise is a function of (seed, position, token id), the rule of
 //      kernels/sampling/sampling.h: the device picks the same token.
 // A pure function of its arguments, bit for bit on one architecture; the object holds scratch only.
 // One thread at a time.
 class Sampler {
  public:
-  // `logits` [vocabulary]; minus infinity forbids a token. `position` is the absolute position that
-  // the chosen token will stand at, `generated` how many tokens the sequence has generated before
-  // it. DataLoss: a logit is NaN or plus infinity. InvalidArgument: no token may be chosen.
-  absl::StatusOr<CommittedToken> Sample(std::span<const float> logits,
+  // Whether a token is chosen without a draw: the temperature is 0, or below 1e-5 as in vLLM.
+  static bool IsGreedy(const SamplingParams& params);
+
+  // `scores` [vocabulary]; minus infinity forbids a token. `logits` [vocabulary] are the model's
+  // own, of which log-probabilities are taken. `position` is the absolute position that the chosen
+  // token will stand at. DataLoss: a score is NaN or plus infinity. InvalidArgument: no token may
+  // be chosen.
+  absl::StatusOr<CommittedToken> Sample(std::span<const float> scores,
+                                        std::span<const float> logits,
                                         const SamplingParams& params,
-                                        std::int64_t position,
-                                        std::int64_t generated);
+                                        std::int64_t position);
+
+  // The distribution that Sample draws the token from, whatever the seed and position: into
+  // `probabilities` [vocabulary], 0 for what cannot be chosen, of sum 1; a single 1 where Sample is
+  // greedy. Errors as Sample's.
+  absl::Status Distribution(std::span<const float> scores,
+                            const SamplingParams& params,
+                            std::vector<double>* probabilities);
+
+  // The log-probability of the token that was chosen of a row and of the likeliest ones, as
+  // params.top_logprobs asks. Leaves `chosen` alone where it asks for none.
+  void AddLogprobs(std::span<const float> logits,
+                   const SamplingParams& params,
+                   CommittedToken* chosen);
 
  private:
-  // Steps 4 to 6: leaves in candidates_ the tokens that stay, in any order.
-  void KeepMinP(const SamplingParams& params, float largest);
+  // Steps 1 to 4: leaves in candidates_ the tokens that stay, in any order, and in likeliest_ the
+  // first of them.
+  absl::Status Filter(std::span<const float> scores, const SamplingParams& params);
+  void KeepMinP(const SamplingParams& params);
   void KeepTopK(std::int32_t top_k);
-  void KeepTopP(const SamplingParams& params, float largest);
-  Token Draw(const SamplingParams& params, std::int64_t position, Token likeliest) const;
-  void AddLogprobs(std::span<const float> logits, std::int32_t top, CommittedToken* chosen);
+  void KeepTopP(const SamplingParams& params);
+  Token Draw(const SamplingParams& params, std::int64_t position) const;
+  // Of softmax(scores / temperature), times that of likeliest_.
+  double WeightOf(Token token, float temperature) const;
 
   // Of the row in progress; the vectors are kept for their memory.
-  std::span<const float> scores_;  // the logits, or suppressed_
-  std::vector<float> suppressed_;  // the logits with suppressed tokens at minus infinity
+  std::span<const float> scores_;
+  Token likeliest_ = -1;
   std::vector<Token> candidates_;
-  std::vector<Token> likeliest_;  // for log-probabilities
+  std::vector<Token> ranked_;  // for log-probabilities
 };
 
 }  // namespace sparkspan::engine::runtime

@@ -38,7 +38,8 @@ class Probe {
     for (std::int64_t i = 0; i < sequences; ++i) {
       const SequenceId id(++last_sequence_);
       open_.push_back(id);
-      plan_.open.push_back({id, {.temperature = 0}, prompt_tokens});
+      plan_.open.push_back({id, {}, prompt_tokens});
+      plan_.open.back().sampling.temperature = 0;
       plan_.grants.push_back({id, {static_cast<std::int32_t>(i)}});
       RowSpan span;
       span.sequence = id;
@@ -78,12 +79,10 @@ class Probe {
   absl::StatusOr<StepResult> Run() {
     plan_.step = engine::Step(plan_.step.value() + 1);
     const absl::Status submitted = cluster_.Submit(plan_);
-    plan_ = {.epoch = plan_.epoch,
-             .step = plan_.step,
-             .close = {},
-             .open = {},
-             .grants = {},
-             .spans = {}};
+    plan_.close.clear();
+    plan_.open.clear();
+    plan_.grants.clear();
+    plan_.spans.clear();
     RETURN_IF_ERROR(submitted);
     return cluster_.Collect(deadline_);
   }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -140,6 +141,52 @@ TEST_F(ExecutorTest, GoesOnFromTheLastCommittedToken) {
   EXPECT_EQ(literal->digest, implied->digest);
 }
 
+// Of equal steps one after the other, the second choosing among what the first left.
+TEST_F(ExecutorTest, PenalisesThePromptAndWhatWasGenerated) {
+  const auto run = [&](std::uint64_t epoch, const SamplingParams& sampling, Token prompt) {
+    executor_->Reset(Epoch(epoch));
+    StepPlan plan = First();
+    plan.epoch = Epoch(epoch);
+    plan.open[0].sampling = sampling;
+    plan.spans[0].tokens = std::vector<Token>(10, prompt);
+    std::vector<Token> chosen = {executor_->Run(plan)->sequences[0].tokens[0].token};
+    for (std::uint64_t step = 2; step <= 6; ++step) {
+      StepPlan next;
+      next.epoch = Epoch(epoch);
+      next.step = Step(step);
+      next.spans = {Decode(1, kSequenceEnd)};
+      chosen.push_back(executor_->Run(next)->sequences[0].tokens[0].token);
+    }
+    return chosen;
+  };
+  const Token favourite = run(1, Greedy(), 5)[0];
+  // A penalty that no logit outweighs: nothing is generated twice.
+  SamplingParams presence = Greedy();
+  presence.presence_penalty = 1e6f;
+  std::vector<Token> chosen = run(2, presence, 5);
+  EXPECT_EQ(chosen[0], favourite);
+  std::sort(chosen.begin(), chosen.end());
+  EXPECT_EQ(std::unique(chosen.begin(), chosen.end()), chosen.end());
+  // A bias that no logit outweighs is undone by a penalty per occurrence: the fourth time it loses.
+  SamplingParams frequency = Greedy();
+  frequency.logit_bias = {{7, 3.5e6f}};
+  frequency.frequency_penalty = 1e6f;
+  chosen = run(3, frequency, 5);
+  EXPECT_EQ(std::count(chosen.begin(), chosen.end(), 7), 4);
+  EXPECT_EQ(chosen[3], 7);
+  // Only the repetition penalty minds the prompt.
+  SamplingParams repetition = Greedy();
+  repetition.logit_bias = {{7, 1e6f}};
+  EXPECT_EQ(run(4, repetition, 7)[0], 7);
+  repetition.presence_penalty = 1e6f;
+  repetition.frequency_penalty = 1e6f;
+  EXPECT_EQ(run(5, repetition, 7)[0], 7);
+  repetition.repetition_penalty = 1e9f;
+  repetition.presence_penalty = repetition.frequency_penalty = 0;
+  EXPECT_NE(run(6, repetition, 7)[0], 7);
+  EXPECT_EQ(run(7, repetition, 5)[0], 7);
+}
+
 TEST_F(ExecutorTest, DigestsCoverWhatIsSaid) {
   const auto digest = [&](std::uint64_t epoch, std::int32_t top_logprobs) {
     executor_->Reset(Epoch(epoch));
@@ -172,6 +219,11 @@ TEST_F(ExecutorTest, RefusesSequencesAndBlocksThatContradictItsState) {
        [](StepPlan* p) {
          p->open = {{SequenceId(2), {}, 5}};
          p->open[0].sampling.suppressed_until_min_tokens = {1024};
+       }},
+      {"sequence 2 biases token 1024, the vocabulary has 1024",
+       [](StepPlan* p) {
+         p->open = {{SequenceId(2), {}, 5}};
+         p->open[0].sampling.logit_bias = {{3, 1.0f}, {1024, 1.0f}};
        }},
       {"sequence 7 is not open and cannot be granted",
        [](StepPlan* p) {
@@ -230,10 +282,7 @@ TEST_F(ExecutorTest, RefusesSpansThatContradictItsState) {
 
 TEST_F(ExecutorTest, NeedsAnEpochAndSoundOptions) {
   auto model = LoaderOf("deploy/demo/model", 1, {})(Rank(0), nullptr).value();
-  const auto memory =
-      Executor::MemoryOf(*model, {.kv_blocks = 3, .sequences_max = 2, .step_rows_max = 8});
-  EXPECT_EQ(memory.kv_bytes, 3 * model->cache_layout().block_bytes);
-  EXPECT_EQ(memory.state_bytes, 2 * model->cache_layout().state_bytes);
+  const kernels::CacheLayout layout = model->cache_layout();
   const auto refused = Executor::Create(
       LoaderOf("deploy/demo/model", 1, {})(Rank(0), nullptr).value(), nullptr, {}, &clock_);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("kv_blocks is 0"));
@@ -241,6 +290,9 @@ TEST_F(ExecutorTest, NeedsAnEpochAndSoundOptions) {
                                       nullptr,
                                       {.kv_blocks = 1, .sequences_max = 1, .step_rows_max = 16},
                                       &clock_);
+  const RankMemory memory = (*fresh)->Shape().memory[0];
+  EXPECT_EQ(memory.kv_bytes, layout.block_bytes);
+  EXPECT_EQ(memory.state_bytes, layout.state_bytes);
   EXPECT_THAT(std::string((*fresh)->Run(First()).status().message()), HasSubstr("no epoch"));
 }
 

@@ -31,7 +31,7 @@ std::vector<float> RandomLogits(std::size_t vocabulary, std::uint32_t seed, floa
 
 Token Pick(std::span<const float> logits, const SamplingParams& params, std::int64_t position) {
   Sampler sampler;
-  return sampler.Sample(logits, params, position, 1000)->token;
+  return sampler.Sample(logits, logits, params, position)->token;
 }
 
 // ---- Distributions. ----
@@ -51,10 +51,6 @@ class Reference {
     });
   }
 
-  Reference& Without(std::size_t token) {
-    weights_[token] = 0;
-    return *this;
-  }
   Reference& MinP(long double min_p) {
     const long double largest = *std::max_element(weights_.begin(), weights_.end());
     for (long double& weight : weights_) {
@@ -103,7 +99,7 @@ std::vector<std::int64_t> Draw(std::span<const float> logits, SamplingParams par
   for (std::int64_t i = 0; i < kDraws; ++i) {
     const bool by_position = i % 2 == 0;
     params.seed = by_position ? 12345 : static_cast<std::uint64_t>(i);
-    const auto token = sampler.Sample(logits, params, by_position ? i : 77, 0);
+    const auto token = sampler.Sample(logits, logits, params, by_position ? i : 77);
     ++counts[static_cast<std::size_t>(token->token)];
   }
   return counts;
@@ -173,25 +169,63 @@ std::vector<Knob> Knobs(std::span<const float> logits) {
   SamplingParams& heated = add("temperature 2, top_p 0.5", at(2).TopP(0.5L), at(1).TopP(0.5L));
   heated.temperature = 2;
   heated.top_p = 0.5f;
-  const auto largest =
-      static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  SamplingParams& suppressed = add("min_tokens", at(1).Without(largest), at(1));
-  suppressed.min_tokens = 1;
-  suppressed.suppressed_until_min_tokens = {static_cast<Token>(largest)};
   return knobs;
 }
 
 TEST(Sampler, DrawsFromTheDistributionOfEveryKnob) {
   const std::vector<float> logits = RandomLogits(kVocabulary, 5, 1.5f);
+  Sampler sampler;
+  std::vector<double> distribution;
   for (const Knob& knob : Knobs(logits)) {
     const std::vector<std::int64_t> counts = Draw(logits, knob.params);
     const double right = Deviation(counts, knob.right);
     const double wrong = Deviation(counts, knob.wrong);
+    ASSERT_TRUE(sampler.Distribution(logits, knob.params, &distribution).ok());
+    const double said = Deviation(counts, distribution);
     // One in 30,000 correct samplers would lie beyond 4.
     EXPECT_LT(right, 4) << knob.name;
+    EXPECT_LT(said, 4) << knob.name;
     EXPECT_GT(wrong, 6) << knob.name << ": a mistake would pass";
-    std::printf("%-26s %6.2f sigma, a likely mistake %9.2f\n", knob.name, right, wrong);
+    std::printf("%-26s %6.2f sigma, of Distribution() %6.2f, a likely mistake %9.2f\n",
+                knob.name,
+                right,
+                said,
+                wrong);
   }
+}
+
+TEST(Sampler, DistributionIsThatOfTheDefinitions) {
+  Sampler sampler;
+  std::vector<double> distribution;
+  double largest_difference = 0;
+  for (const std::size_t vocabulary : {std::size_t{2}, kVocabulary, std::size_t{5000}}) {
+    std::vector<float> logits = RandomLogits(vocabulary, 11, 2);
+    logits[vocabulary / 2] = kForbidden;
+    for (const Knob& knob : Knobs(logits)) {
+      ASSERT_TRUE(sampler.Distribution(logits, knob.params, &distribution).ok());
+      ASSERT_EQ(distribution.size(), vocabulary);
+      double sum = 0;
+      for (std::size_t i = 0; i < vocabulary; ++i) {
+        EXPECT_EQ(distribution[i] == 0, knob.right[i] == 0) << knob.name << ", token " << i;
+        largest_difference =
+            std::max(largest_difference, std::abs(distribution[i] - knob.right[i]));
+        sum += distribution[i];
+      }
+      EXPECT_NEAR(sum, 1, 1e-12) << knob.name;
+    }
+  }
+  // The temperature is a float, that of the definitions a long double.
+  EXPECT_LT(largest_difference, 1e-7);
+  std::printf("probabilities differ by at most %.1e of 1e-7\n", largest_difference);
+}
+
+TEST(Sampler, GreedyDistributionIsOneToken) {
+  Sampler sampler;
+  SamplingParams params;
+  params.temperature = 0;
+  std::vector<double> distribution;
+  ASSERT_TRUE(sampler.Distribution(std::vector<float>{1, 3, 3}, params, &distribution).ok());
+  EXPECT_EQ(distribution, (std::vector<double>{0, 1, 0}));
 }
 
 // ---- Single choices. ----
@@ -300,21 +334,14 @@ TEST(Sampler, PicksWhatTheDevicePicks) {
   }
 }
 
-TEST(Sampler, SuppressesUntilMinTokens) {
-  SamplingParams params;
-  params.temperature = 0;
-  params.min_tokens = 2;
-  params.suppressed_until_min_tokens = {1};
-  params.top_logprobs = 1;
-  const std::vector<float> logits = {1, 3, 2};
+TEST(Sampler, RefusesARowThatForbidsEveryToken) {
   Sampler sampler;
-  const auto early = sampler.Sample(logits, params, 9, 1);
-  EXPECT_EQ(early->token, 2);
-  EXPECT_EQ(early->top[0].token, 1);  // Log-probabilities are of the raw logits.
-  EXPECT_EQ(sampler.Sample(logits, params, 9, 2)->token, 1);
-  params.suppressed_until_min_tokens = {0, 1, 2};
-  EXPECT_THAT(std::string(sampler.Sample(logits, params, 9, 1).status().message()),
-              HasSubstr("none of 3 tokens"));
+  const std::vector<float> scores(3, kForbidden);
+  const auto chosen = sampler.Sample(scores, std::vector<float>{1, 2, 3}, {}, 9);
+  EXPECT_EQ(chosen.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(chosen.status().message()), HasSubstr("none of 3 tokens"));
+  std::vector<double> distribution;
+  EXPECT_EQ(sampler.Distribution(scores, {}, &distribution), chosen.status());
 }
 
 TEST(Sampler, LogprobsAreThoseOfTheRawLogits) {
@@ -325,7 +352,7 @@ TEST(Sampler, LogprobsAreThoseOfTheRawLogits) {
   params.top_k = 3;
   params.top_logprobs = 5;
   Sampler sampler;
-  const CommittedToken chosen = *sampler.Sample(logits, params, 3, 0);
+  const CommittedToken chosen = *sampler.Sample(logits, logits, params, 3);
   long double sum = 0;
   for (const float logit : logits) {
     sum += std::exp(static_cast<long double>(logit));
@@ -345,11 +372,18 @@ TEST(Sampler, LogprobsAreThoseOfTheRawLogits) {
     EXPECT_FLOAT_EQ(chosen.top[i].logprob, expected(chosen.top[i].token));
   }
   params.top_logprobs = 0;
-  EXPECT_TRUE(sampler.Sample(logits, params, 3, 0)->top.empty());
+  EXPECT_TRUE(sampler.Sample(logits, logits, params, 3)->top.empty());
   params.top_logprobs = 128;
-  EXPECT_EQ(sampler.Sample(std::vector<float>{1, 2}, params, 3, 0)->top.size(), 2u);
+  const std::vector<float> two = {1, 2};
+  EXPECT_EQ(sampler.Sample(two, two, params, 3)->top.size(), 2u);
   params.top_logprobs = -1;
-  EXPECT_FALSE(sampler.Sample(logits, params, 3, 0)->logprob.has_value());
+  EXPECT_FALSE(sampler.Sample(logits, logits, params, 3)->logprob.has_value());
+  // Whatever a processor made of the row.
+  params.top_logprobs = 1;
+  std::vector<float> scores = logits;
+  scores[17] = kForbidden;
+  EXPECT_EQ(sampler.Sample(scores, logits, params, 3)->top,
+            std::vector<TokenLogprob>{chosen.top[0]});
 }
 
 TEST(Sampler, LargeLogitsDoNotOverflow) {
@@ -357,7 +391,8 @@ TEST(Sampler, LargeLogitsDoNotOverflow) {
   params.top_logprobs = 1;
   params.top_p = 0.9f;
   Sampler sampler;
-  const auto chosen = sampler.Sample(std::vector<float>{3e38f, -3e38f, 1}, params, 0, 0);
+  const std::vector<float> logits = {3e38f, -3e38f, 1};
+  const auto chosen = sampler.Sample(logits, logits, params, 0);
   EXPECT_EQ(chosen->token, 0);
   EXPECT_EQ(*chosen->logprob, 0.0f);
 }
@@ -367,7 +402,8 @@ TEST(Sampler, RefusesLogitsThatAreNotNumbers) {
   const float bad[] = {std::numeric_limits<float>::quiet_NaN(),
                        std::numeric_limits<float>::infinity()};
   for (const float value : bad) {
-    const auto chosen = sampler.Sample(std::vector<float>{1, 2, value}, {}, 0, 0);
+    const std::vector<float> logits = {1, 2, value};
+    const auto chosen = sampler.Sample(logits, logits, {}, 0);
     EXPECT_EQ(chosen.status().code(), absl::StatusCode::kDataLoss);
     EXPECT_THAT(std::string(chosen.status().message()), HasSubstr("logit of token 2"));
   }
