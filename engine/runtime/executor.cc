@@ -137,6 +137,12 @@ std::span<const std::int32_t> Executor::blocks_of(SequenceId sequence) const {
   return found == sequences_.end() ? std::span<const std::int32_t>() : found->second.blocks;
 }
 
+std::span<const std::byte> Executor::state_of(SequenceId sequence) {
+  const auto found = sequences_.find(sequence);
+  return found == sequences_.end() ? std::span<const std::byte>()
+                                   : states_[found->second.slot].bytes();
+}
+
 absl::Status Executor::CheckOrder(const StepPlan& plan) const {
   if (plan.epoch != epoch_ || plan.step.value() != last_step_.value() + 1) {
     return absl::FailedPreconditionError(

@@ -65,6 +65,7 @@ class Executor {
   // position; empty for a sequence that is not open.
   cache::KvPool& pool() { return *pool_; }
   std::span<const std::int32_t> blocks_of(SequenceId sequence) const;
+  std::span<const std::byte> state_of(SequenceId sequence);
 
  private:
   struct Sequence {
