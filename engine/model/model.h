@@ -70,6 +70,7 @@ struct ForwardOptions {
   std::span<const LayerInjection> inject;
   // Layers whose output, averaged over the streams, is kept for a drafter; ascending.
   std::span<const int> taps;
+  bool keep_streams = false;  // the streams after the last layer, for a drafter
 };
 
 struct ForwardResult {
@@ -77,7 +78,8 @@ struct ForwardResult {
   // span gives no row, one or all its rows as it asked.
   std::vector<float> logits;
   std::int64_t logits_rows = 0;
-  std::vector<float> taps;  // [rows, taps, hidden]
+  std::vector<float> taps;     // [rows, taps, hidden]
+  std::vector<float> streams;  // [rows, streams, hidden]; as last kept where not asked for
   // Over the final residual streams' bits and the routing and index choices of every layer. Equal
   // on all ranks unless one of them went wrong.
   std::uint64_t digest = 0;
