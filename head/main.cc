@@ -16,6 +16,7 @@
 #include "engine/config/check_supported.h"
 #include "engine/config/node_pins.h"
 #include "engine/config/parse_cluster_config.h"
+#include "engine/draft/choose_drafter.h"
 #include "engine/weights/checkpoint.h"
 #include "head/api/model_codec.h"
 #include "head/cluster/engine_loop.h"
@@ -59,7 +60,9 @@ const NodeConfig& HeadNode(const ClusterConfig& config) {
   });
 }
 
-cluster::RemoteClusterOptions ClusterOptions(const ClusterConfig& config) {
+cluster::RemoteClusterOptions ClusterOptions(const ClusterConfig& config,
+                                             std::int64_t vocabulary,
+                                             int draft_block) {
   const std::vector<engine::fabric::Endpoint> endpoints = ControlEndpoints(config);
   cluster::RemoteClusterOptions options;
   for (std::size_t rank = 0; rank < endpoints.size(); ++rank) {
@@ -70,9 +73,11 @@ cluster::RemoteClusterOptions ClusterOptions(const ClusterConfig& config) {
   options.program_version = SPARKSPAN_VERSION;
   options.config_hash = Hash(config);
   options.shape.ranks = config.ranks();
+  options.shape.vocabulary = vocabulary;
   options.shape.kv_block_tokens = kernels::kKvBlockTokens;
   options.shape.sequences_max = static_cast<std::int32_t>(config.EffectiveLimits().sequences);
   options.shape.step_rows_max = config.EffectiveLimits().step_rows;
+  options.shape.draft_tokens_max = draft_block;
   return options;
 }
 
@@ -111,7 +116,6 @@ cluster::EngineLoopOptions LoopOptions(const ClusterConfig& config) {
                                      std::chrono::system_clock::now().time_since_epoch())
                                      .count()));
   options.numerics = std::string(ToString(config.numerics));
-  options.draft_mode = std::string(ToString(config.draft));
   return options;
 }
 
@@ -168,8 +172,15 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
                    api::ModelCodec::Open(path, EncodingOf(config.model.encoding_profile)));
   phases.Finish("head: tokenizer");
 
-  ASSIGN_OR_RETURN(const auto cluster, cluster::RemoteCluster::Create(ClusterOptions(config)));
+  ASSIGN_OR_RETURN(
+      const engine::draft::DrafterKind drafter,
+      engine::draft::ChooseDrafter(checkpoint->shape(), ToString(config.EffectiveDraft())));
+  const int draft_block = engine::draft::BlockOf(checkpoint->shape(), drafter);
+  ASSIGN_OR_RETURN(const auto cluster,
+                   cluster::RemoteCluster::Create(
+                       ClusterOptions(config, checkpoint->shape().vocabulary, draft_block)));
   cluster::EngineLoopOptions loop_options = LoopOptions(config);
+  loop_options.draft_mode = std::string(ToString(drafter));
   loop_options.describe_cluster = [&cluster, head = phases.finished()](api::EngineStatus* status) {
     status->ranks = cluster->Ranks();
     status->phases = head;

@@ -8,4 +8,5 @@ sparkspan_executable(
   sparkspan-head
   SRCS main.cc
   DEPS sparkspan::head_program sparkspan::head_cluster sparkspan::head_http
-       sparkspan::head_status sparkspan::engine_config absl::str_format)
+       sparkspan::head_status sparkspan::engine_config sparkspan::engine_draft_choice
+       absl::str_format)

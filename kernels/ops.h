@@ -23,7 +23,7 @@
 //   attended  [rows, heads, head_dim]
 //   routing   experts and weights    [rows, experts per token]
 //   exchange  [rows, hidden] fp32    this rank's partial sum, and after the exchange the whole sum
-// Only `exchange` and the head's logits are seen outside: they cross between ranks.
+// Only `exchange`, the head's logits and what drafters read are seen outside.
 //
 // Rounding and formats follow the profile; "bf16" below means: where the profile's activations are.
 // Every phase computes a row from that row (and its sequence's stored bytes) alone.
@@ -106,6 +106,21 @@ struct MoeWeights {
   bool shared_whole = true;
 };
 
+// What follows the stages of a block drafter (dspark.md 1.7).
+struct MarkovWeights {
+  StoredWeight w1;          // bf16 [vocabulary, markov]
+  StoredWeight w2;          // bf16 [this rank's share of the vocabulary, markov]
+  StoredWeight confidence;  // bf16 [1, hidden + markov]
+};
+
+// What opens the next-token block: a position's streams and the token after it (dspark.md 7.2).
+struct TokenJoinWeights {
+  std::span<const float> token_norm;   // [hidden]
+  std::span<const float> stream_norm;  // [hidden], of each stream
+  StoredWeight token_projection;       // e4m3 [hidden, hidden]
+  StoredWeight stream_projection;      // e4m3 [hidden, hidden]
+};
+
 struct StepSpan {
   std::byte* state = nullptr;
   const std::int32_t* blocks = nullptr;
@@ -125,6 +140,9 @@ struct StepRows {
   std::vector<StepSpan> spans;
   std::vector<StepRow> rows;
   std::byte* pool = nullptr;  // KV block b at pool + b * block_bytes
+  // The rows of a span are one draft block: each attends the `window` entries before the span and
+  // all rows of the span, later ones too, and none is kept (dspark.md 1.5).
+  bool draft_block = false;
 };
 
 class Ops {
@@ -165,7 +183,8 @@ class Ops {
   // ratio 128: all visible), with a sink per head; rotated back. Where weights are rounded they are
   // relative to a running maximum over blocks of 64 slots: the window has the first `window` slots,
   // from its oldest entry, compressed entries follow (kernels/reference/attention.h). Then keeps
-  // the rows' window entries and compressor rows in the sequences' states.
+  // the rows' window entries and compressor rows in the sequences' states. Of a draft block: see
+  // StepRows; the slots are those of the entries before the span, then those of its rows.
   virtual void Attend(int layer, const AttentionWeights& weights) = 0;
 
   // Reads attended; writes exchange = wo_b (wo_a per group), a partial sum.
@@ -182,12 +201,39 @@ class Ops {
   virtual void RunExperts(const MoeWeights& weights) = 0;
 
   // Reads streams; logits [rows.size(), head.rows] fp32 of the given rows: streams collapsed,
-  // normed, times this rank's rows of the head.
+  // normed, times this rank's rows of the head. `collapsed` [rows.size(), hidden] receives what
+  // went into the norm; empty: not wanted.
   virtual void Head(const HyperConnectionWeights& collapse,
                     std::span<const float> norm,
                     const StoredWeight& head,
                     std::span<const int> rows,
-                    std::span<float> logits) = 0;
+                    std::span<float> logits,
+                    std::span<float> collapsed) = 0;
+
+  // The drafters' phases.
+
+  // Writes x = norm(projection taps), `taps` being [rows, projection.columns] fp32: what the
+  // target's layers say of committed rows (dspark.md 1.2).
+  virtual void ProjectTaps(const StoredWeight& projection,
+                           std::span<const float> norm,
+                           std::span<const float> taps) = 0;
+
+  // Reads x; writes the rows' window entries as ProjectLatents does, and keeps them in the
+  // sequences' states.
+  virtual void KeepLatents(int layer, const AttentionWeights& weights) = 0;
+
+  // Reads exchange (the rows' embeddings, as of Embed) and streams; writes
+  // streams_s = stream_projection stream_norm(streams_s) + token_projection token_norm(exchange).
+  virtual void JoinTokens(const TokenJoinWeights& weights) = 0;
+
+  // One turn of the left-to-right correction, for previous.size() rows that are not the step's:
+  //   e = w1[previous]   logits += w2 e   confidence = confidence weight . concat(collapsed, e)
+  // all fp32 without further rounding. logits [n, w2.rows]; collapsed [n, hidden]; confidence [n].
+  virtual void CorrectLogits(const MarkovWeights& weights,
+                             std::span<const std::int32_t> previous,
+                             std::span<const float> collapsed,
+                             std::span<float> logits,
+                             std::span<float> confidence) = 0;
 
   // The exchange buffer where a communicator can reach it: [rows * hidden].
   virtual std::span<float> exchange() = 0;

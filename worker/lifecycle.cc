@@ -19,9 +19,12 @@
 #include "engine/collective/tcp_communicator.h"
 #include "engine/config/check_supported.h"
 #include "engine/config/node_pins.h"
+#include "engine/draft/choose_drafter.h"
+#include "engine/draft/make_drafter.h"
 #include "engine/model/bind_weights.h"
 #include "engine/model/memory_plan.h"
 #include "engine/runtime/epoch_communicator.h"
+#include "engine/runtime/rank_model.h"
 #include "engine/weights/checkpoint.h"
 #include "engine/weights/host_memory.h"
 #include "engine/weights/rank_weights.h"
@@ -190,9 +193,15 @@ absl::Status Lifecycle::Load() {
                                          engine::weights::WidthUnitOf(profile_)};
   engine::weights::LoadOptions load;
   load.reader_threads = kReaderThreads;
+  ASSIGN_OR_RETURN(
+      const engine::draft::DrafterKind drafter,
+      engine::draft::ChooseDrafter(checkpoint_->shape(), ToString(config_.EffectiveDraft())));
+  load.draft = drafter != engine::draft::DrafterKind::kNone;
   engine::model::ModelOptions model;
   model.numerics = profile_;
   model.threads = rank_config_.device.cpu_threads;
+  const int block = engine::draft::BlockOf(checkpoint_->shape(), drafter);
+  model.rewind_rows_max = block == 0 ? 0 : block + 1;
   ASSIGN_OR_RETURN(const MemoryDemand demand, FindDemand(share, model, load));
   ASSIGN_OR_RETURN(const MemoryPlan plan,
                    engine::model::PlanMemory(checkpoint_->shape(), share, model, load, demand));
@@ -205,9 +214,13 @@ absl::Status Lifecycle::Load() {
   ASSIGN_OR_RETURN(const auto weights, engine::weights::LoadRank(*checkpoint_, share, load));
   LOG(INFO) << weights->report().Text();
   EnterPhase("model and KV pool");
-  ASSIGN_OR_RETURN(std::unique_ptr<engine::model::Model> bound,
+  engine::runtime::RankModel bound;
+  ASSIGN_OR_RETURN(bound.model,
                    engine::model::Model::Create(
                        engine::model::BindWeights(*weights), model, GroupCommunicator()));
+  ASSIGN_OR_RETURN(
+      bound.drafter,
+      engine::draft::MakeDrafter(*weights, {.kind = drafter}, model, GroupCommunicator()));
   engine::runtime::ExecutorOptions executor;
   executor.kv_blocks = static_cast<std::int32_t>(demand.kv_blocks);
   executor.sequences_max = static_cast<std::int32_t>(demand.sequences);

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "deploy/cli/score_options.h"
-#include "deploy/cli/score_output.h"
+#include "deploy/cli/tensor_file.h"
 #include "engine/base/status.h"
 #include "engine/collective/local_communicator.h"
 #include "engine/model/bind_weights.h"

@@ -158,6 +158,10 @@ struct ClusterConfig {
 
   // Of the profile in force.
   const Limits& EffectiveLimits() const;
+  // Nothing needs to draft what nothing verifies.
+  Draft EffectiveDraft() const {
+    return verification == Verification::kNone ? Draft::kNone : draft;
+  }
   int ranks() const;
 };
 

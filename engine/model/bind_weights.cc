@@ -1,197 +1,28 @@
 #include "engine/model/bind_weights.h"
 
-#include <cstring>
-
 #include "absl/strings/str_format.h"
-#include "engine/base/log.h"
-#include "kernels/numerics/formats.h"
+#include "engine/model/weight_binder.h"
 
 namespace sparkspan::engine::model {
-namespace {
-
-using kernels::StoredFormat;
-using kernels::StoredWeight;
-using weights::Dtype;
-using weights::TensorSlice;
-
-class Binder {
- public:
-  explicit Binder(const weights::RankWeights& loaded)
-      : loaded_(loaded), shape_(loaded.shape()), ranks_(loaded.share().ranks) {}
-
-  ModelParts Bind() {
-    parts_.shape = weights::OpsShapeOf(shape_, loaded_.share());
-    parts_.vocabulary = shape_.vocabulary;
-    for (int rank = 0; rank < ranks_; ++rank) {
-      parts_.vocabulary_shares.push_back(weights::ShareOf(shape_.vocabulary, rank, ranks_).size());
-    }
-    parts_.embedding = Weight("embed.weight");
-    parts_.head = Weight("head.weight");
-    parts_.norm = Vector("norm.weight");
-    parts_.collapse = Site("hc_head");
-    for (int layer = 0; layer < shape_.layers(); ++layer) {
-      parts_.layers.push_back(Layer(layer));
-    }
-    parts_.storage = loaded_.arena();
-    return std::move(parts_);
-  }
-
- private:
-  const TensorSlice& Slice(const std::string& name) const {
-    const TensorSlice* slice = loaded_.Find(name);
-    CHECK(slice != nullptr) << name;
-    return *slice;
-  }
-
-  StoredWeight Weight(const std::string& name) const {
-    const TensorSlice& slice = Slice(name);
-    StoredWeight weight;
-    weight.format = FormatOf(slice.spec.dtype);
-    weight.rows = slice.rows.size();
-    weight.columns = slice.columns.size();
-    weight.data = loaded_.BytesOf(slice).data();
-    return weight;
-  }
-
-  // A weight and its scales; empty where the rank holds nothing of it.
-  StoredWeight Scaled(const std::string& name) const {
-    if (loaded_.Find(name + ".weight") == nullptr) {
-      return {};
-    }
-    StoredWeight weight = Weight(name + ".weight");
-    const TensorSlice& scale = Slice(name + ".scale");
-    weight.scales = reinterpret_cast<const std::uint8_t*>(loaded_.BytesOf(scale).data());
-    weight.scale_columns = scale.stored_columns.size();
-    if (weight.format == StoredFormat::kE4m3) {
-      weight.row_offset = static_cast<int>(scale.rows.begin % kernels::kScaleBlock);
-      weight.column_offset = static_cast<int>(scale.columns.begin % kernels::kScaleBlock);
-    }
-    return weight;
-  }
-
-  // fp32 is viewed in place: slices are aligned.
-  std::span<const float> Vector(const std::string& name) {
-    const TensorSlice& slice = Slice(name);
-    const std::span<const std::byte> bytes = loaded_.BytesOf(slice);
-    if (slice.spec.dtype == Dtype::kF32) {
-      return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / 4};
-    }
-    CHECK(slice.spec.dtype == Dtype::kBf16) << name;
-    std::vector<float>& values = parts_.widened.emplace_back(bytes.size() / 2);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      std::uint16_t code;
-      std::memcpy(&code, &bytes[2 * i], 2);
-      values[i] = kernels::numerics::FloatOfBf16(code);
-    }
-    return values;
-  }
-
-  std::span<const std::int32_t> Table(const std::string& name) {
-    const std::span<const std::byte> bytes = loaded_.BytesOf(Slice(name));
-    std::vector<std::int32_t>& ids = parts_.tables.emplace_back(bytes.size() / 8);
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      std::int64_t id;
-      std::memcpy(&id, &bytes[8 * i], 8);
-      ids[i] = static_cast<std::int32_t>(id);
-    }
-    return ids;
-  }
-
-  static StoredFormat FormatOf(Dtype dtype) {
-    switch (dtype) {
-      case Dtype::kF32:
-        return StoredFormat::kF32;
-      case Dtype::kBf16:
-        return StoredFormat::kBf16;
-      case Dtype::kE4m3:
-        return StoredFormat::kE4m3;
-      case Dtype::kI8:
-        return StoredFormat::kE2m1;
-      case Dtype::kI64:
-      case Dtype::kE8m0:
-        break;
-    }
-    CHECK(false) << "a tensor of " << weights::DtypeName(dtype) << " is no weight";
-    return StoredFormat::kF32;
-  }
-
-  kernels::HyperConnectionWeights Site(const std::string& prefix) {
-    return {Weight(prefix + "_fn"), Vector(prefix + "_base"), Vector(prefix + "_scale")};
-  }
-
-  kernels::CompressorWeights Compressor(const std::string& prefix) {
-    return {Weight(prefix + "wkv.weight"),
-            Weight(prefix + "wgate.weight"),
-            Vector(prefix + "ape"),
-            Vector(prefix + "norm.weight")};
-  }
-
-  kernels::AttentionWeights Attention(const std::string& prefix, int ratio) {
-    kernels::AttentionWeights attention;
-    attention.wq_a = Scaled(prefix + "wq_a");
-    attention.q_norm = Vector(prefix + "q_norm.weight");
-    attention.wq_b = Scaled(prefix + "wq_b");
-    attention.wkv = Scaled(prefix + "wkv");
-    attention.kv_norm = Vector(prefix + "kv_norm.weight");
-    attention.sink = Vector(prefix + "attn_sink");
-    attention.wo_a = Scaled(prefix + "wo_a");
-    attention.wo_b = Scaled(prefix + "wo_b");
-    attention.wo_b_whole = ranks_ == 1;
-    if (ratio != 0) {
-      attention.compressor = Compressor(prefix + "compressor.");
-    }
-    if (ratio == kernels::kOverlapRatio) {
-      attention.index_wq_b = Scaled(prefix + "indexer.wq_b");
-      attention.index_weights = Weight(prefix + "indexer.weights_proj.weight");
-      attention.index_compressor = Compressor(prefix + "indexer.compressor.");
-    }
-    return attention;
-  }
-
-  kernels::ExpertWeights Expert(const std::string& prefix) const {
-    return {Scaled(prefix + "w1"), Scaled(prefix + "w3"), Scaled(prefix + "w2")};
-  }
-
-  kernels::MoeWeights Moe(const std::string& prefix, bool hashed) {
-    kernels::MoeWeights moe;
-    moe.router = Weight(prefix + "gate.weight");
-    if (hashed) {
-      moe.table = Table(prefix + "gate.tid2eid");
-    } else {
-      moe.bias = Vector(prefix + "gate.bias");
-    }
-    for (int expert = 0; expert < shape_.ops.experts; ++expert) {
-      moe.experts.push_back(Expert(absl::StrFormat("%sexperts.%d.", prefix, expert)));
-    }
-    moe.shared = Expert(prefix + "shared_experts.");
-    moe.experts_whole = loaded_.share().experts_whole || ranks_ == 1;
-    moe.shared_whole = ranks_ == 1;
-    return moe;
-  }
-
-  LayerParts Layer(int index) {
-    const std::string prefix = absl::StrFormat("layers.%d.", index);
-    LayerParts layer;
-    layer.ratio = shape_.ratios[static_cast<std::size_t>(index)];
-    layer.attention_site = Site(prefix + "hc_attn");
-    layer.attention_norm = Vector(prefix + "attn_norm.weight");
-    layer.attention = Attention(prefix + "attn.", layer.ratio);
-    layer.moe_site = Site(prefix + "hc_ffn");
-    layer.moe_norm = Vector(prefix + "ffn_norm.weight");
-    layer.moe = Moe(prefix + "ffn.", index < shape_.hash_layers);
-    return layer;
-  }
-
-  const weights::RankWeights& loaded_;
-  const weights::ModelShape& shape_;
-  const int ranks_;
-  ModelParts parts_;
-};
-
-}  // namespace
 
 ModelParts BindWeights(const weights::RankWeights& loaded) {
-  return Binder(loaded).Bind();
+  const weights::ModelShape& shape = loaded.shape();
+  ModelParts parts;
+  WeightBinder binder(loaded, &parts.widened, &parts.tables);
+  parts.shape = weights::OpsShapeOf(shape, loaded.share());
+  parts.vocabulary = shape.vocabulary;
+  parts.vocabulary_shares = binder.VocabularyShares();
+  parts.embedding = binder.Weight("embed.weight");
+  parts.head = binder.Weight("head.weight");
+  parts.norm = binder.Vector("norm.weight");
+  parts.collapse = binder.Site("hc_head");
+  for (int layer = 0; layer < shape.layers(); ++layer) {
+    parts.layers.push_back(binder.Block(absl::StrFormat("layers.%d.", layer),
+                                        shape.ratios[static_cast<std::size_t>(layer)],
+                                        layer < shape.hash_layers));
+  }
+  parts.storage = loaded.arena();
+  return parts;
 }
 
 }  // namespace sparkspan::engine::model

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/hash.h"
 #include "engine/base/status.h"
+#include "engine/model/layer_phases.h"
 #include "kernels/cpu/host_ops.h"
 
 namespace sparkspan::engine::model {
@@ -177,25 +178,14 @@ absl::Status LayerProgram::RunLayer(int layer,
       ops_->WriteStreams(injection.hidden);
     }
   }
-  ops_->MixStreams(parts.attention_site, parts.attention_norm);
-  ops_->ProjectLatents(layer, parts.attention);
-  if (parts.ratio != 0) {
-    ops_->Compress(layer, parts.attention);
-  }
-  ops_->ProjectQueries(layer, parts.attention);
+  RunAttention(*ops_, layer, parts);
   if (parts.ratio == kernels::kOverlapRatio) {
-    ops_->SelectEntries(layer, parts.attention);
     result->digest = HashOf(ops_->choices(), result->digest);
   }
-  ops_->Attend(layer, parts.attention);
-  ops_->ProjectOutput(parts.attention);
   RETURN_IF_ERROR(Exchange(result));
   ops_->ReturnToStreams();
-
-  ops_->MixStreams(parts.moe_site, parts.moe_norm);
-  ops_->Route(parts.moe);
+  RunExperts(*ops_, parts);
   result->digest = HashOf(ops_->routed_experts(), result->digest);
-  ops_->RunExperts(parts.moe);
   RETURN_IF_ERROR(Exchange(result));
   ops_->ReturnToStreams();
 
@@ -265,7 +255,7 @@ absl::Status LayerProgram::RunHead(std::span<const SequenceSpan> spans, ForwardR
     return absl::OkStatus();
   }
   std::vector<float> part(wanted.size() * static_cast<std::size_t>(parts_.head.rows));
-  ops_->Head(parts_.collapse, parts_.norm, parts_.head, wanted, part);
+  ops_->Head(parts_.collapse, parts_.norm, parts_.head, wanted, part, {});
   return GatherLogits(part, wanted.size(), result);
 }
 
@@ -292,8 +282,12 @@ absl::Status LayerProgram::Forward(std::span<const SequenceSpan> spans,
                                 -1);
   }
   ops_->BeginStep(step_);
-  ops_->Embed(parts_.embedding, first_token_);
-  RETURN_IF_ERROR(Exchange(result));
+  if (parts_.embedding.rows == parts_.vocabulary) {
+    ops_->Embed(parts_.embedding, 0);
+  } else {
+    ops_->Embed(parts_.embedding, first_token_);
+    RETURN_IF_ERROR(Exchange(result));
+  }
   ops_->OpenStreams();
   TraceHidden(0, options);
   for (std::size_t layer = 0; layer < layers; ++layer) {

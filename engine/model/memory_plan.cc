@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
+#include "engine/model/draft_layout.h"
 #include "engine/weights/read_plan.h"
 #include "engine/weights/shard_plan.h"
 #include "kernels/cpu/host_ops.h"
@@ -27,6 +28,10 @@ absl::Status CheckDemand(const MemoryDemand& demand) {
           absl::StrFormat("%s is %d: give 0 to %d", name, count, kDemandMax));
     }
   }
+  if (demand.mtp_block < 1 || demand.mtp_block > kMtpBlockMax) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("mtp_block is %d: give 1 to %d", demand.mtp_block, kMtpBlockMax));
+  }
   return absl::OkStatus();
 }
 
@@ -39,6 +44,8 @@ std::string MemoryPlan::Text() const {
                                                         {"KV pool", kv_pool},
                                                         {"sequence states", sequence_states},
                                                         {"activations", activations},
+                                                        {"draft states", draft_states},
+                                                        {"draft activations", draft_activations},
                                                         {"while serving", serving()},
                                                         {"staging, while loading", staging},
                                                         {"at most", peak()}};
@@ -70,6 +77,12 @@ absl::StatusOr<MemoryPlan> PlanMemory(const weights::ModelShape& shape,
   plan.sequence_states = demand.sequences * layout.state_bytes;
   plan.activations = kernels::cpu::HostOps::BufferBytes(ops, layout, demand.step_rows, width) +
                      logits_rows * logits_width * 4;
+  if (load.draft) {
+    const DraftLayout draft = DraftLayoutOf(shape, options.numerics, demand.mtp_block);
+    plan.draft_states = demand.sequences * draft.state_bytes;
+    plan.draft_activations =
+        DraftActivationBytes(shape, share, draft, demand.step_rows, demand.sequences);
+  }
   plan.staging = load.reader_threads * static_cast<std::int64_t>(weights::kStagingBytes);
   return plan;
 }

@@ -70,8 +70,7 @@ struct ForwardOptions {
   std::span<const LayerInjection> inject;
   // Layers whose output, averaged over the streams, is kept for a drafter; ascending.
   std::span<const int> taps;
-  // Keep the residual streams after the last layer of every row, for a drafter.
-  bool keep_streams = false;
+  bool keep_streams = false;  // the streams after the last layer, for a drafter
 };
 
 struct ForwardResult {

@@ -27,9 +27,10 @@ struct ModelParts {
   kernels::OpsShape shape;  // heads and groups of this rank
   std::vector<LayerParts> layers;
   std::int64_t vocabulary = 0;
-  // Rows of the embedding and of the head that each rank holds, in rank order; sums to vocabulary.
+  // Rows of the head that each rank holds, in rank order; sums to vocabulary.
   std::vector<std::int64_t> vocabulary_shares;
-  kernels::StoredWeight embedding;  // [this rank's share, hidden]
+  // [this rank's share, hidden]; all of it where draft stages were loaded too.
+  kernels::StoredWeight embedding;
   kernels::HyperConnectionWeights collapse;
   std::span<const float> norm;
   kernels::StoredWeight head;  // [this rank's share, hidden]

@@ -18,7 +18,8 @@
 namespace sparkspan::engine::weights {
 
 struct LoadOptions {
-  // The draft stages too. Without them they are checked by name, dtype and shape only.
+  // The draft stages too, and the whole embedding for them. Without, the stages are checked by
+  // name, dtype and shape only.
   bool draft = false;
   int reader_threads = 4;  // 1 to 16
 };

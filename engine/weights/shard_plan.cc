@@ -62,6 +62,10 @@ absl::StatusOr<ShardPlan> PlanShard(const ModelShape& shape,
     }
     TensorSlice slice;
     slice.spec = std::move(spec);
+    // Drafting looks tokens up in every pass: held whole, that takes no exchange (dspark.md 6.2).
+    if (with_draft && shape.draft != DraftKind::kNone && slice.spec.name == "embed.weight") {
+      slice.spec.division = Division::kWhole;
+    }
     Divide(shape, share, &slice);
     if (slice.rows.size() == 0 || slice.columns.size() == 0) {
       continue;

@@ -37,7 +37,7 @@ struct ShardPlan {
   std::int64_t widened_bytes = 0;
 };
 
-// `with_draft`: the draft stages too. Errors: CheckShare's.
+// `with_draft`: the draft stages too, and the whole embedding. Errors: CheckShare's.
 absl::StatusOr<ShardPlan> PlanShard(const ModelShape& shape,
                                     const RankShare& share,
                                     bool with_draft);

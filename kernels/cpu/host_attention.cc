@@ -28,7 +28,6 @@ void HostOps::ProjectLatents(int layer, const AttentionWeights& weights) {
   const std::size_t hidden = Size(shape_.hidden);
   const std::size_t q_lora = Size(shape_.q_lora);
   const std::size_t dim = Size(shape_.head_dim);
-  const std::size_t half = Size(shape_.rope_dim) / 2;
   const float* input = LinearInput(x_, hidden, quantised_);
   const int count = static_cast<int>(rows());
   latent_.resize(rows() * q_lora);
@@ -41,14 +40,34 @@ void HostOps::ProjectLatents(int layer, const AttentionWeights& weights) {
     const std::span<float> latent = RowOf(latent_, row, q_lora);
     RoundAll(latent);
     arithmetic_->RmsNorm(latent, weights.q_norm, shape_.norm_epsilon, round_, latent);
-    const std::span<float> kv = RowOf(projected_, row, dim);
-    RoundAll(kv);
-    arithmetic_->RmsNorm(kv, weights.kv_norm, shape_.norm_epsilon, round_, kv);
-    const std::span<const float> table = RopeTable(layer, row);
-    reference::ApplyRope(kv.last(2 * half), table.first(half), table.last(half), false, round_);
-    reference::EncodeEntry(
-        profile_, kv, shape_.rope_dim, window_rows_.data() + row * Size(layout_.entry_bytes));
+    EncodeLatent(layer, weights, row);
   });
+}
+
+void HostOps::EncodeLatent(int layer, const AttentionWeights& weights, std::size_t row) {
+  const std::size_t half = Size(shape_.rope_dim) / 2;
+  const std::span<float> kv = RowOf(projected_, row, Size(shape_.head_dim));
+  RoundAll(kv);
+  arithmetic_->RmsNorm(kv, weights.kv_norm, shape_.norm_epsilon, round_, kv);
+  const std::span<const float> table = RopeTable(layer, row);
+  reference::ApplyRope(kv.last(2 * half), table.first(half), table.last(half), false, round_);
+  reference::EncodeEntry(
+      profile_, kv, shape_.rope_dim, window_rows_.data() + row * Size(layout_.entry_bytes));
+}
+
+void HostOps::KeepLatents(int layer, const AttentionWeights& weights) {
+  const float* input = LinearInput(x_, Size(shape_.hidden), quantised_);
+  projected_.resize(rows() * Size(shape_.head_dim));
+  const LinearTask task{weights.wkv,
+                        input,
+                        shape_.hidden,
+                        nullptr,
+                        static_cast<int>(rows()),
+                        projected_.data(),
+                        shape_.head_dim};
+  arithmetic_->Linears({&task, 1}, *team_);
+  ForRows(rows(), [&](std::size_t row) { EncodeLatent(layer, weights, row); });
+  KeepState(layer);
 }
 
 void HostOps::ProjectQueries(int layer, const AttentionWeights& weights) {
@@ -199,8 +218,11 @@ HostOps::AttendedEntries HostOps::GatherEntries(int layer, std::size_t row) cons
   const StepRow& place = step_->rows[row];
   const StepSpan& span = step_->spans[Size(place.span)];
   AttendedEntries entries;
-  const std::int64_t oldest = std::max<std::int64_t>(0, place.position - shape_.window + 1);
-  for (std::int64_t position = oldest; position <= place.position; ++position) {
+  const bool block = step_->draft_block;
+  const std::int64_t newest = block ? span.first_position + span.rows - 1 : place.position;
+  const std::int64_t window_end = block ? span.first_position : place.position + 1;
+  const std::int64_t oldest = std::max<std::int64_t>(0, window_end - shape_.window);
+  for (std::int64_t position = oldest; position <= newest; ++position) {
     entries.stored.push_back(WindowEntry(layer, span, position));
     entries.slots.push_back(static_cast<std::int32_t>(position - oldest));
   }
@@ -275,7 +297,9 @@ void HostOps::Attend(int layer, const AttentionWeights& weights) {
       AttendRow(layer, weights, row, true);
     }
   }
-  KeepState(layer);
+  if (!step_->draft_block) {
+    KeepState(layer);
+  }
 }
 
 void HostOps::KeepState(int layer) {

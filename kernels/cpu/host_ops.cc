@@ -70,7 +70,7 @@ void HostOps::RoundAll(std::span<float> values) const {
   }
 }
 
-const float* HostOps::LinearInput(const std::vector<float>& x,
+const float* HostOps::LinearInput(std::span<const float> x,
                                   std::size_t width,
                                   std::vector<float>& scratch) const {
   if (!profile_.quantises()) {
@@ -198,7 +198,8 @@ void HostOps::Head(const HyperConnectionWeights& collapse,
                    std::span<const float> norm,
                    const StoredWeight& head,
                    std::span<const int> wanted,
-                   std::span<float> logits) {
+                   std::span<float> logits,
+                   std::span<float> collapsed) {
   const std::size_t hidden = Size(shape_.hidden);
   const std::size_t m = Size(shape_.streams);
   std::vector<float> streams(wanted.size() * m * hidden);
@@ -214,6 +215,9 @@ void HostOps::Head(const HyperConnectionWeights& collapse,
         RowOf(mixes_, i, m), collapse.base, collapse.scale[0], shape_.sinkhorn_epsilon, pre);
     const std::span<float> row = RowOf(u, i, hidden);
     arithmetic_->MixStreams(RowOf(streams, i, m * hidden), pre, round_, row);
+    if (!collapsed.empty()) {
+      std::copy(row.begin(), row.end(), collapsed.subspan(i * hidden, hidden).begin());
+    }
     arithmetic_->RmsNorm(row, norm, shape_.norm_epsilon, round_, row);
   });
   const LinearTask task{head,

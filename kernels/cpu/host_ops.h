@@ -50,7 +50,18 @@ class HostOps final : public Ops {
             std::span<const float> norm,
             const StoredWeight& head,
             std::span<const int> rows,
-            std::span<float> logits) override;
+            std::span<float> logits,
+            std::span<float> collapsed) override;
+  void ProjectTaps(const StoredWeight& projection,
+                   std::span<const float> norm,
+                   std::span<const float> taps) override;
+  void KeepLatents(int layer, const AttentionWeights& weights) override;
+  void JoinTokens(const TokenJoinWeights& weights) override;
+  void CorrectLogits(const MarkovWeights& weights,
+                     std::span<const std::int32_t> previous,
+                     std::span<const float> collapsed,
+                     std::span<float> logits,
+                     std::span<float> confidence) override;
   std::span<float> exchange() override { return exchange_; }
   void ReadStreams(std::span<float> streams) override;
   void WriteStreams(std::span<const float> streams) override;
@@ -83,12 +94,14 @@ class HostOps final : public Ops {
 
   void RoundAll(std::span<float> values) const;
   // [rows, width]: the input of a scaled weight, as the profile quantises it; in `scratch`, or x.
-  const float* LinearInput(const std::vector<float>& x,
+  const float* LinearInput(std::span<const float> x,
                            std::size_t width,
                            std::vector<float>& scratch) const;
   // mixes[row, coefficients] of the rows' streams; `streams` is [count, m * hidden].
   void ProjectMixes(const StoredWeight& fn, const float* streams, std::size_t count);
   std::span<const float> RopeTable(int layer, std::size_t row) const;
+  // The row's window entry, of its product with wkv in projected_.
+  void EncodeLatent(int layer, const AttentionWeights& weights, std::size_t row);
 
   void CompressSpan(int layer, const CompressorSite& site, const StepSpan& span);
   void FinishCompressed(int layer,
@@ -103,8 +116,8 @@ class HostOps final : public Ops {
   const std::byte* WindowEntry(int layer, const StepSpan& span, std::int64_t position) const;
   void ScoreRow(
       int layer, std::size_t row, const float* queries, const float* weights, bool shared);
-  // The stored entries a row attends, and their slots: the window's in order of position from slot
-  // 0, the compressed ones in order of index from slot `window`.
+  // The stored entries a row attends, and their slots: those of tokens in order of position from
+  // slot 0, the compressed ones in order of index from slot `window`.
   struct AttendedEntries {
     std::vector<const std::byte*> stored;
     std::vector<std::int32_t> slots;

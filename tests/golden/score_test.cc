@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "deploy/cli/score_command.h"
-#include "deploy/cli/score_output.h"
+#include "deploy/cli/tensor_file.h"
 #include "tests/golden/golden_run.h"
 
 namespace sparkspan::tests {

@@ -113,11 +113,22 @@ TEST(MemoryPlan, AddsUpWhatIsAskedFor) {
             plan.weights + plan.widened + plan.kv_pool + plan.sequence_states + plan.activations);
   const MemoryPlan drafting = PlanMemory(shape, {0, 2}, options, {.draft = true}, demand).value();
   EXPECT_GT(drafting.weights, plan.weights);
+  EXPECT_EQ(plan.draft_states, 0);
+  EXPECT_EQ(plan.draft_activations, 0);
+  // Two rings of 128 entries of 64 e4m3 codes, a scale in 8 bytes and 64 bf16.
+  EXPECT_EQ(drafting.draft_states, 4 * 2 * 128 * (64 + 8 + 128));
+  // At least the logits of 4 sequences' blocks of 4.
+  EXPECT_GT(drafting.draft_activations, 4 * 4 * 67 * 4);
+  EXPECT_EQ(drafting.serving(),
+            drafting.loaded() + plan.kv_pool + plan.sequence_states + plan.activations +
+                drafting.draft_states + drafting.draft_activations);
   EXPECT_THAT(plan.Text(), HasSubstr("KV pool"));
   EXPECT_THAT(std::string(PlanMemory(shape, {0, 9}, options, {}, demand).status().message()),
               HasSubstr("runs on 1 to 8 ranks"));
   EXPECT_THAT(std::string(PlanMemory(shape, {0, 2}, options, {}, {-1}).status().message()),
               HasSubstr("kv_blocks is -1"));
+  EXPECT_THAT(std::string(PlanMemory(shape, {0, 2}, options, {}, {0, 0, 0, 3}).status().message()),
+              HasSubstr("mtp_block is 3"));
 }
 
 TEST(MemoryPlan, RefusesWhatDoesNotFit) {

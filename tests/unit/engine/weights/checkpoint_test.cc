@@ -199,6 +199,72 @@ TEST_F(BrokenCheckpoint, ADraftTensorIsWrongThoughItIsNotLoaded) {
                         "[67, 32]"));
 }
 
+// Every tensor of the stages is needed, and no other is known, of either kind.
+TEST_F(BrokenCheckpoint, ADraftTensorIsMissingOrUnknown) {
+  ModelShape mtp = tests::SmallShape();
+  mtp.draft = DraftKind::kMtp;
+  mtp.draft_stages = 1;
+  mtp.stage_ratios = 1;
+  for (const ModelShape& shape : {tests::SmallDsparkShape(), mtp}) {
+    const tests::TemporaryFolder sound;
+    ASSERT_TRUE(GenerateCheckpoint(shape, folder_.path()).ok());
+    std::filesystem::copy(folder_.path(), sound.path());
+    const json map = json::parse(tests::ReadText(sound.path() / kIndex)).at("weight_map");
+    const auto error = [&](const std::string& file, const std::string& name, bool add) {
+      Rewrite(file, [&](auto& specs) {
+        std::erase_if(specs, [&](const TensorSpec& spec) { return spec.name == name; });
+        if (add) {
+          specs.emplace_back().name = name;
+          specs.back().dtype = Dtype::kBf16;
+          specs.back().shape = {shape.vocabulary, shape.ops.hidden};
+        }
+      });
+      ChangeIndex([&](json& names) {
+        names.erase(name);
+        if (add) {
+          names[name] = file;
+        }
+      });
+      const std::string found = Error();
+      for (const std::string& restored : {file, std::string(kIndex)}) {
+        std::filesystem::copy(sound.path() / restored,
+                              folder_.path() / restored,
+                              std::filesystem::copy_options::overwrite_existing);
+      }
+      return found;
+    };
+    for (const auto& [name, file] : map.items()) {
+      // One expert stands for all.
+      const bool other_expert = name.find(".experts.") != std::string::npos &&
+                                name.find(".experts.3.") == std::string::npos;
+      if (StageOfName(name) < 0 || other_expert) {
+        continue;
+      }
+      const bool tells_the_kind = name == "mtp.0.main_proj.weight" || name == "mtp.0.e_proj.weight";
+      EXPECT_THAT(
+          error(file, name, false),
+          HasSubstr(tells_the_kind ? "mtp.* tensors of no known kind"
+                                   : "1 tensors that config.json implies are missing: " + name));
+    }
+    const std::string stage_file = map.at("mtp.0.attn_norm.weight");
+    const std::string unknown = "1 tensors that no part of the model by config.json uses: ";
+    for (const std::string name : {"mtp.0.attn.compressor.ape", "mtp.0.ffn.gate.tid2eid"}) {
+      EXPECT_THAT(error(stage_file, name, true), HasSubstr(unknown + name));
+    }
+    // Requantised MTP files carry copies of what the target has; a DSpark file has none.
+    for (const std::string name : {"mtp.0.head.weight", "mtp.0.emb.tok_emb.weight"}) {
+      const std::string found = error(stage_file, name, true);
+      if (shape.draft == DraftKind::kMtp) {
+        EXPECT_EQ(found, "");
+      } else {
+        EXPECT_THAT(found, HasSubstr(unknown + name));
+      }
+    }
+    std::filesystem::remove_all(folder_.path());
+    std::filesystem::create_directory(folder_.path());
+  }
+}
+
 TEST_F(BrokenCheckpoint, AScaleIsNan) {
   Poke("layers.2.ffn.experts.3.w2.scale", 2 * 12 + 7, "\xFF");
   EXPECT_THAT(Error(),

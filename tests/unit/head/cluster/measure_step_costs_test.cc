@@ -15,7 +15,7 @@ using engine::runtime::RowSpan;
 using engine::runtime::StepPlan;
 using engine::runtime::StepResult;
 
-// Takes 100 us for a step and 10 us for each of its rows, 7 us for each sequence to draft for; every
+// Takes 100 us for a step, 10 us for each of its rows, 7 us for each sequence to draft for; every
 // second step is interrupted for a millisecond.
 class TimedCluster final : public engine::runtime::Cluster {
  public:

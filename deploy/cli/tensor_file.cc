@@ -1,10 +1,11 @@
-#include "deploy/cli/score_output.h"
+#include "deploy/cli/tensor_file.h"
 
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "absl/strings/str_format.h"
 #include "kernels/numerics/formats.h"
@@ -52,13 +53,22 @@ absl::StatusOr<F32Tensor> ReadTensor(const json& entry, const std::string& data)
 }  // namespace
 
 absl::Status WriteTensors(const std::string& file,
-                          const std::map<std::string, F32Tensor>& tensors) {
+                          const std::map<std::string, F32Tensor>& tensors,
+                          const std::map<std::string, I32Tensor>& integers) {
   json header = json::object();
+  std::vector<std::span<const std::byte>> parts;
   std::uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    const std::uint64_t end = offset + tensor.values.size() * sizeof(float);
-    header[name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
+  const auto add = [&](const std::string& name, const char* dtype, const auto& tensor) {
+    parts.push_back(std::as_bytes(std::span(tensor.values)));
+    const std::uint64_t end = offset + parts.back().size();
+    header[name] = {{"dtype", dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
     offset = end;
+  };
+  for (const auto& [name, tensor] : tensors) {
+    add(name, "F32", tensor);
+  }
+  for (const auto& [name, tensor] : integers) {
+    add(name, "I32", tensor);
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // Data starts at a multiple of eight.
@@ -68,9 +78,9 @@ absl::Status WriteTensors(const std::string& file,
     const std::uint64_t bytes = text.size();
     stream.write(reinterpret_cast<const char*>(&bytes), sizeof(bytes));
     stream.write(text.data(), static_cast<std::streamsize>(text.size()));
-    for (const auto& [name, tensor] : tensors) {
-      stream.write(reinterpret_cast<const char*>(tensor.values.data()),
-                   static_cast<std::streamsize>(tensor.values.size() * sizeof(float)));
+    for (const std::span<const std::byte> part : parts) {
+      stream.write(reinterpret_cast<const char*>(part.data()),
+                   static_cast<std::streamsize>(part.size()));
     }
     stream.flush();
     if (!stream) {

@@ -15,8 +15,16 @@ struct F32Tensor {
   std::vector<float> values;
 };
 
-// A safetensors file of F32 tensors, replaced as a whole: written beside and renamed.
-absl::Status WriteTensors(const std::string& file, const std::map<std::string, F32Tensor>& tensors);
+struct I32Tensor {
+  std::vector<std::int64_t> shape;
+  std::vector<std::int32_t> values;
+};
+
+// A safetensors file of F32 and I32 tensors, replaced as a whole: written beside and renamed. No
+// name may be in both.
+absl::Status WriteTensors(const std::string& file,
+                          const std::map<std::string, F32Tensor>& tensors,
+                          const std::map<std::string, I32Tensor>& integers = {});
 
 // The F32 and BF16 tensors of a safetensors file, widened; others are passed over.
 absl::StatusOr<std::map<std::string, F32Tensor>> ReadTensors(const std::string& file);
