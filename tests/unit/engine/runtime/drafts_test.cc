@@ -4,8 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
 #include <memory>
+#include <numeric>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,8 +14,8 @@
 #include "engine/base/hash.h"
 #include "engine/draft/scripted_drafter.h"
 #include "engine/runtime/executor.h"
-#include "engine/schedule/scheduler.h"
 #include "tests/unit/engine/runtime/loaded_model.h"
+#include "tests/unit/engine/runtime/served_texts.h"
 
 namespace sparkspan::engine::runtime {
 namespace {
@@ -195,30 +196,31 @@ std::unique_ptr<draft::Drafter> Oracle(const Serial& serial,
       });
 }
 
-// Every forced accept length from every offset mod 4 and mod 128: the steps of one length begin at
-// positions that advance by it, over more than 128 steps from five prompts.
+// Every forced accept length from every offset mod 128, and so mod 4. Steps of one accept length
+// begin at positions that advance by it; where that misses offsets, further runs begin later.
 TEST(Drafts, EveryAcceptLengthAtEveryOffsetLeavesTheSerialState) {
-  constexpr std::size_t kTokens = 800;
-  for (const std::size_t prompt_size : {1u, 2u, 3u}) {
-    const std::vector<Token> prompt = Prompt(prompt_size, 1);
-    const Serial serial(prompt, kTokens);
-    std::int32_t right = 0;
-    Single drafted(Oracle(serial, prompt.size(), &right));
-    for (right = 0; right <= kBlock; ++right) {
-      std::vector<bool> offsets(128, false);
+  constexpr int kOffsets = 128;
+  const std::vector<Token> prompt = Prompt(3, 1);
+  const Serial serial(prompt, static_cast<std::size_t>(kOffsets) * kBlock + 10);
+  std::int32_t right = 0;
+  Single drafted(Oracle(serial, prompt.size(), &right));
+  for (right = 0; right <= kBlock; ++right) {
+    std::set<std::int64_t> offsets;
+    const int runs = std::gcd(right + 1, kOffsets);
+    for (int later = 0; later < runs; ++later) {
       drafted.Open(prompt, true);
-      while (drafted.text().size() + kBlock + 1 < kTokens &&
-             drafted.text().size() < 130 * static_cast<std::size_t>(right + 1)) {
-        offsets[static_cast<std::size_t>(drafted.length() % 128)] = true;
+      for (int i = 0; i < later; ++i) {
+        drafted.Decode(0, true);
+      }
+      for (int step = 0; step < kOffsets / runs; ++step) {
+        offsets.insert(drafted.length() % kOffsets);
         ASSERT_EQ(drafted.Decode(kBlock, true), right);
         ASSERT_EQ(drafted.LiveState(), serial.states[drafted.text().size() - 1])
             << right << " of " << kBlock << " accepted, " << drafted.length() << " rows";
       }
       ASSERT_TRUE(std::equal(drafted.text().begin(), drafted.text().end(), serial.text.begin()));
-      if (right % 2 == 0) {  // steps of an odd number of tokens visit them all
-        EXPECT_EQ(std::count(offsets.begin(), offsets.end(), true), 128) << right;
-      }
     }
+    EXPECT_EQ(offsets.size(), static_cast<std::size_t>(kOffsets)) << right;
   }
 }
 
@@ -260,113 +262,66 @@ TEST(Drafts, NeedAModelThatCanTakeThemBack) {
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("rewind_rows_max"));
 }
 
-struct Asked {
-  std::vector<Token> prompt;
-  std::int64_t max_tokens;
-  std::uint64_t seed;  // which text it is, for the oracle
-};
-
-using Texts = std::vector<std::vector<CommittedToken>>;
-
-// Serves the requests together on ranks, each admitted some steps after the one before.
-Texts Serve(const std::vector<Asked>& asked,
-            int ranks,
-            schedule::VerificationPolicy policy,
-            const Texts* known) {
-  EmbeddedClusterOptions cluster_options;
-  cluster_options.ranks = ranks;
-  cluster_options.executor = {.kv_blocks = 24, .sequences_max = 5, .step_rows_max = 96};
-  const auto load = LoaderOf(kModel, ranks, Options());
-  cluster_options.load = [&](Rank rank,
-                             collective::Communicator* communicator) -> absl::StatusOr<RankModel> {
-    ASSIGN_OR_RETURN(auto model, load(rank, communicator));
-    if (known == nullptr) {
-      return RankModel(std::move(model));
+// Serves with an oracle that is right or wrong by the position, so that all accept lengths occur.
+// The texts are told apart by their seeds.
+Texts ServeDrafted(const std::vector<Asked>& asked,
+                   int ranks,
+                   schedule::VerificationPolicy policy,
+                   const Texts& known) {
+  const auto script = [&](const draft::DraftRequest& request, std::span<Token> tokens) {
+    const auto index = static_cast<std::size_t>(request.seed);
+    const auto first =
+        static_cast<std::size_t>(request.anchor_position) + 1 - asked[index].prompt.size();
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      tokens[i] = first + i < known[index].size() ? known[index][first + i].token : 0;
     }
-    // Right or wrong by the position: all accept lengths occur.
-    return RankModel(std::move(model),
-                     std::make_unique<draft::ScriptedDrafter>(
-                         kBlock, [&](const draft::DraftRequest& request, std::span<Token> tokens) {
-                           const auto index = static_cast<std::size_t>(request.seed);
-                           const auto& text = (*known)[index];
-                           const auto first = static_cast<std::size_t>(request.anchor_position) +
-                                              1 - asked[index].prompt.size();
-                           for (std::size_t i = 0; i < tokens.size(); ++i) {
-                             tokens[i] = first + i < text.size() ? text[first + i].token : 0;
-                           }
-                           const std::uint64_t wrong =
-                               CombineHash(request.seed,
-                                           static_cast<std::uint64_t>(request.anchor_position)) %
-                               (kBlock + 1);
-                           if (wrong < kBlock) {
-                             tokens[wrong] = (tokens[wrong] + 1) % 1000;
-                           }
-                         }));
+    const std::uint64_t wrong =
+        CombineHash(request.seed, static_cast<std::uint64_t>(request.anchor_position)) %
+        (kBlock + 1);
+    if (wrong < kBlock) {
+      tokens[wrong] = (tokens[wrong] + 1) % 1000;
+    }
   };
-  const SteadyClock clock;
-  auto cluster = EmbeddedCluster::Create(cluster_options, clock.Now() + std::chrono::minutes(2));
-  EXPECT_TRUE(cluster.ok()) << cluster.status().message();
-  auto scheduler =
-      schedule::Scheduler::Create({.kv_blocks = 24,
-                                   .running_max = 5,
-                                   .step_rows_max = 96,
-                                   .context_tokens_max = 2048,
-                                   .draft_tokens_max = (*cluster)->Shape().draft_tokens_max,
-                                   .verification = policy,
-                                   .epoch = Epoch(1)});
-  EXPECT_TRUE(scheduler.ok()) << scheduler.status().message();
-  schedule::StepCosts costs;
-  costs.rows = schedule::CostCurve::Create({{1, 100}, {8, 120}, {32, 320}}).value();
-  costs.drafts = schedule::CostCurve::Create({{1, 10}, {8, 20}}).value();
-  scheduler->SetStepCosts(costs);
-  Texts texts(asked.size());
-  std::map<SequenceId, std::size_t> owner;
-  std::size_t admitted = 0;
-  for (int step = 0; admitted < asked.size() || scheduler->HasWork(); ++step) {
-    if (admitted < asked.size() && (step % 3 == 0 || !scheduler->HasWork())) {
-      schedule::Request request;
-      request.prompt = asked[admitted].prompt;
-      request.sampling = Greedy();
-      request.sampling.seed = asked[admitted].seed;
-      request.max_tokens = asked[admitted].max_tokens;
-      owner[*scheduler->Admit(std::move(request), clock.Now())] = admitted;
-      ++admitted;
-    }
-    EXPECT_TRUE((*cluster)->Submit(scheduler->Plan(clock.Now())).ok());
-    const auto result = (*cluster)->Collect(clock.Now() + std::chrono::minutes(2));
-    EXPECT_TRUE(result.ok()) << result.status().message();
-    const std::vector<schedule::TokenEvent> events = scheduler->Absorb(*result).value();
-    for (const schedule::TokenEvent& event : events) {
-      auto& text = texts[owner.at(event.sequence)];
-      text.insert(text.end(), event.tokens.begin(), event.tokens.end());
-    }
-  }
-  if (known != nullptr) {
-    const schedule::ScheduleStats stats = scheduler->Stats();
-    EXPECT_GT(stats.draft_tokens_total, 0u);
-    EXPECT_GT(stats.accepted_tokens_total, 0u);
-    EXPECT_LT(stats.accepted_tokens_total, stats.draft_tokens_total);
-  }
+  const auto load = LoaderOf(kModel, ranks, Options());
+  schedule::ScheduleStats stats;
+  Texts texts = ServeTexts(
+      asked,
+      {.ranks = ranks,
+       .policy = policy,
+       .load = [&](Rank rank, collective::Communicator* communicator) -> absl::StatusOr<RankModel> {
+         ASSIGN_OR_RETURN(auto model, load(rank, communicator));
+         return RankModel(std::move(model),
+                          std::make_unique<draft::ScriptedDrafter>(kBlock, script));
+       }},
+      &stats);
+  EXPECT_GT(stats.accepted_tokens_total, 0u);
+  EXPECT_LT(stats.accepted_tokens_total, stats.draft_tokens_total);
   return texts;
+}
+
+Texts ServePlain(const std::vector<Asked>& asked, int ranks) {
+  return ServeTexts(asked, {.ranks = ranks, .load = LoaderOf(kModel, ranks, Options())});
 }
 
 TEST(Drafts, WithSevenOthersJoiningAndLeavingTheTextIsTheSerialOne) {
   std::vector<Asked> asked;
   for (std::uint64_t i = 0; i < 8; ++i) {
-    asked.push_back({Prompt(3 + 37 * i % 190, 10 + i), static_cast<std::int64_t>(20 + 13 * i), i});
+    asked.push_back(
+        {Prompt(3 + 37 * i % 190, 10 + i), static_cast<std::int64_t>(20 + 13 * i), Greedy()});
+    asked.back().sampling.seed = i;
   }
   Texts alone;
   for (const Asked& one : asked) {
-    alone.push_back(Serve({one}, 1, schedule::VerificationPolicy::kNone, nullptr)[0]);
+    alone.push_back(ServePlain({one}, 1)[0]);
   }
   for (const int ranks : {1, 2}) {
     if (ranks > 1) {  // The number of ranks is part of what the bits depend on.
-      alone = Serve(asked, ranks, schedule::VerificationPolicy::kNone, nullptr);
+      alone = ServePlain(asked, ranks);
     }
     for (const auto policy : {schedule::VerificationPolicy::kFixed,
                               schedule::VerificationPolicy::kThreshold,
                               schedule::VerificationPolicy::kHardware}) {
-      EXPECT_EQ(Serve(asked, ranks, policy, &alone), alone)
+      EXPECT_EQ(ServeDrafted(asked, ranks, policy, alone), alone)
           << ToString(policy) << " on " << ranks << " ranks";
     }
   }

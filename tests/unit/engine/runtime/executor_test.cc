@@ -262,7 +262,7 @@ TEST_F(ExecutorTest, RefusesSpansThatContradictItsState) {
        }},
       {"sequence 1 owns 1 KV blocks, which do not hold 257 tokens",
        [](StepPlan* p) { p->spans = {Prefill(1, 10, 247, false)}; }},
-      {"sequence 1 is to draft 2 tokens",
+      {"sequence 1 is to verify 2 drafts, this rank has no drafter",
        [](StepPlan* p) {
          p->spans = {Decode(1, 10)};
          p->spans[0].draft_tokens_max = 2;
