@@ -2,7 +2,9 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "engine/draft/make_drafter.h"
 #include "engine/model/model.h"
 #include "engine/weights/checkpoint.h"
+#include "engine/weights/rank_weights.h"
 #include "tests/golden_tensors.h"
 
 // Runs sequences of the golden data through a model and its drafter.
