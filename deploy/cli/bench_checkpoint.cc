@@ -70,7 +70,7 @@ absl::Status CheckSpace(const std::filesystem::path& folder, std::int64_t bytes)
 
 }  // namespace
 
-ModelShape BenchShape(std::int64_t bytes) {
+ModelShape BenchShape(std::int64_t bytes, int draft_stages) {
   const int fraction = bytes >= 1'000'000'000 ? 1 : bytes >= 50'000'000 ? 4 : 16;
   ModelShape shape;
   kernels::OpsShape& ops = shape.ops;
@@ -108,6 +108,15 @@ ModelShape BenchShape(std::int64_t bytes) {
          (StoredBytes(shape) < bytes && shape.layers() < kLayersMax)) {
     AddLayer(&shape);
   }
+  if (draft_stages > 0) {
+    shape.dspark = {.block_size = 5,
+                    .markov_rank = 256,
+                    .noise_token = shape.vocabulary - 1,
+                    .target_layers = {shape.layers() - 3, shape.layers() - 2, shape.layers() - 1}};
+    shape.draft = engine::weights::DraftKind::kDspark;
+    shape.draft_stages = draft_stages;
+    shape.stage_ratios = draft_stages;
+  }
   return shape;
 }
 
@@ -120,7 +129,7 @@ std::int64_t StoredBytes(const ModelShape& shape) {
 }
 
 absl::StatusOr<BenchCheckpoint> BenchCheckpoint::Prepare(const BenchOptions& options) {
-  const ModelShape shape = BenchShape(options.checkpoint_bytes);
+  const ModelShape shape = BenchShape(options.checkpoint_bytes, options.draft_stages);
   const std::string marker = MarkerText(shape, options.seed);
   if (!options.folder.empty() && ReadText(options.folder / kMarker) == marker) {
     BenchCheckpoint found(options.folder, /*keep=*/true);

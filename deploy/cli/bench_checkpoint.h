@@ -12,8 +12,8 @@ namespace sparkspan::deploy::cli {
 // A model with layers of every kind and at least so many bytes of weights. From 1 GB on its layers
 // have the widths of DeepSeek-V4-Flash, below (from 50 MB on) a quarter of them, else a sixteenth;
 // experts per token and head dimensions are always those. There are 16 experts a layer, and 32768
-// tokens of vocabulary times that fraction.
-engine::weights::ModelShape BenchShape(std::int64_t bytes);
+// tokens of vocabulary times that fraction. Draft stages are those of DSpark, with blocks of 5.
+engine::weights::ModelShape BenchShape(std::int64_t bytes, int draft_stages = 0);
 
 // Of all tensors as stored.
 std::int64_t StoredBytes(const engine::weights::ModelShape& shape);

@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_format.h"
 #include "deploy/cli/bench_checkpoint.h"
+#include "deploy/cli/bench_draft.h"
+#include "deploy/cli/bench_draft_options.h"
 #include "deploy/cli/bench_exchange.h"
 #include "deploy/cli/bench_options.h"
 #include "deploy/cli/bench_report.h"
@@ -70,12 +72,44 @@ absl::StatusOr<BenchReport> Measure(const BenchOptions& options) {
   return report;
 }
 
+absl::StatusOr<DraftBenchReport> MeasureDrafting(const BenchDraftOptions& options) {
+  if (!options.model.empty()) {
+    return TimeDrafting(options, options.model);
+  }
+  // Both clusters hold the weights.
+  const std::int64_t bytes =
+      StoredBytes(BenchShape(options.random.checkpoint_bytes, options.random.draft_stages));
+  RETURN_IF_ERROR(CheckMemory(2 * bytes, 0));
+  ASSIGN_OR_RETURN(const BenchCheckpoint checkpoint, BenchCheckpoint::Prepare(options.random));
+  std::cerr << absl::StrFormat(
+      "bench: a checkpoint of %d bytes in %s; measuring\n", bytes, checkpoint.folder().string());
+  return TimeDrafting(options, checkpoint.folder());
+}
+
+int RunBenchDraft(std::span<const std::string_view> args) {
+  const absl::StatusOr<BenchDraftOptions> options = ParseBenchDraftOptions(args);
+  if (!options.ok()) {
+    std::cerr << "bench draft: " << options.status().message() << "\n\n" << kBenchDraftUsage;
+    return 2;
+  }
+  const absl::StatusOr<DraftBenchReport> report = MeasureDrafting(*options);
+  if (!report.ok()) {
+    std::cerr << "bench draft: " << report.status().message() << "\n";
+    return 1;
+  }
+  std::cout << (options->json ? DraftReportJson(*report) : DraftReportTable(*report));
+  return 0;
+}
+
 }  // namespace
 
 int RunBenchCommand(std::span<const std::string_view> args) {
   if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::cout << kBenchUsage;
+    std::cout << kBenchUsage << "\n" << kBenchDraftUsage;
     return 0;
+  }
+  if (!args.empty() && args[0] == "draft") {
+    return RunBenchDraft(args.subspan(1));
   }
   const absl::StatusOr<BenchOptions> options = ParseBenchOptions(args);
   if (!options.ok()) {

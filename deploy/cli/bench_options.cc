@@ -53,7 +53,7 @@ same threads, how fast memory can be read. Compare figures of one run only.
 
 absl::StatusOr<BenchOptions> ParseBenchOptions(std::span<const std::string_view> args) {
   if (args.empty() || args[0] != "step") {
-    return absl::InvalidArgumentError(absl::StrFormat("%s: give `step`, the one thing to measure",
+    return absl::InvalidArgumentError(absl::StrFormat("%s: give `step` or `draft`, what to measure",
                                                       args.empty() ? "nothing" : args[0]));
   }
   BenchOptions options;

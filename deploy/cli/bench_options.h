@@ -15,6 +15,7 @@ struct BenchOptions {
   std::int64_t checkpoint_bytes = 2'000'000'000;  // of weights, at least
   std::filesystem::path folder;                   // empty: a temporary one
   bool keep = false;
+  int draft_stages = 0;  // of a DSpark drafter
   bool json = false;
   int threads = 2;  // of each rank, and of the bandwidth measured beside
   int ranks = 1;

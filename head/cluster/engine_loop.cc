@@ -6,7 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/status.h"
-#include "head/cluster/measure_step_costs.h"
+#include "engine/calibrate/measure_step_costs.h"
 
 namespace sparkspan::head::cluster {
 namespace {
@@ -174,10 +174,11 @@ absl::Status EngineLoop::MeasureCosts(const engine::runtime::ClusterShape& shape
   const engine::Time began = clock_.Now();
   SetState(api::EngineState::kStarting, "measuring what steps cost, to plan verification by it");
   ASSIGN_OR_RETURN(engine::schedule::StepCosts costs,
-                   MeasureStepCosts(cluster_,
-                                    epoch_,
-                                    std::min(options_.scheduler.running_max, shape.sequences_max),
-                                    began + options_.step_timeout));
+                   engine::calibrate::MeasureStepCosts(
+                       cluster_,
+                       epoch_,
+                       std::min(options_.scheduler.running_max, shape.sequences_max),
+                       began + options_.step_timeout));
   costs_ = std::move(costs);
   const std::chrono::duration<double> took = clock_.Now() - began;
   LOG(INFO) << absl::StrFormat(

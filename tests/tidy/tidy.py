@@ -36,6 +36,7 @@ ALLOWED_INCLUDES = {
     "engine/schedule": {"engine/base", "engine/runtime/plan.h", "engine/runtime/plan_check.h"},
     "engine/runtime": {"engine/base", "engine/tensor", "engine/weights", "engine/cache",
                        "engine/collective", "engine/model", "engine/draft", "kernels", "proto"},
+    "engine/calibrate": {"engine/base", "engine/runtime", "engine/schedule"},
     # The numerics profile is a value that a worker chooses and compares.
     "worker": {"engine", "proto", "kernels/numerics"},
     "head": {"engine", "proto"},

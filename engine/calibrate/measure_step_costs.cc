@@ -1,4 +1,4 @@
-#include "head/cluster/measure_step_costs.h"
+#include "engine/calibrate/measure_step_costs.h"
 
 #include <algorithm>
 #include <utility>
@@ -6,16 +6,14 @@
 
 #include "engine/base/status.h"
 
-namespace sparkspan::head::cluster {
+namespace sparkspan::engine::calibrate {
 namespace {
 
-using engine::SequenceId;
-using engine::Token;
-using engine::runtime::RowSpan;
-using engine::runtime::StepPlan;
-using engine::runtime::StepResult;
-using engine::schedule::CostPoint;
-using engine::schedule::StepCosts;
+using runtime::RowSpan;
+using runtime::StepPlan;
+using runtime::StepResult;
+using schedule::CostPoint;
+using schedule::StepCosts;
 
 // Short: a decode step's cost hardly depends on it, and a sequence stays within one KV block.
 constexpr std::int64_t kPromptTokens = 8;
@@ -25,12 +23,12 @@ constexpr std::int64_t kPrefillRowsMax = 256;
 // Runs plans that no request asked for.
 class Probe {
  public:
-  Probe(engine::runtime::Cluster& cluster, engine::Epoch epoch, engine::Time deadline)
+  Probe(runtime::Cluster& cluster, Epoch epoch, Time deadline)
       : cluster_(cluster), shape_(cluster.Shape()), deadline_(deadline) {
     plan_.epoch = epoch;
   }
 
-  const engine::runtime::ClusterShape& shape() const { return shape_; }
+  const runtime::ClusterShape& shape() const { return shape_; }
 
   // Closes what is open and opens sequences with prompts, one KV block each.
   absl::StatusOr<StepResult> Open(std::int64_t sequences, std::int64_t prompt_tokens) {
@@ -55,8 +53,8 @@ class Probe {
     for (const SequenceId id : open_) {
       RowSpan span;
       span.sequence = id;
-      span.first_position = engine::runtime::kSequenceEnd;
-      span.tokens = engine::runtime::LastCommitted{};
+      span.first_position = runtime::kSequenceEnd;
+      span.tokens = runtime::LastCommitted{};
       span.sample = true;
       span.draft_tokens_max = drafts;
       span.propose = true;
@@ -77,7 +75,7 @@ class Probe {
   }
 
   absl::StatusOr<StepResult> Run() {
-    plan_.step = engine::Step(plan_.step.value() + 1);
+    plan_.step = Step(plan_.step.value() + 1);
     const absl::Status submitted = cluster_.Submit(plan_);
     plan_.close.clear();
     plan_.open.clear();
@@ -87,9 +85,9 @@ class Probe {
     return cluster_.Collect(deadline_);
   }
 
-  engine::runtime::Cluster& cluster_;
-  const engine::runtime::ClusterShape shape_;
-  const engine::Time deadline_;
+  runtime::Cluster& cluster_;
+  const runtime::ClusterShape shape_;
+  const Time deadline_;
   StepPlan plan_;  // the next one, in the making
   std::vector<SequenceId> open_;
   std::uint64_t last_sequence_ = 0;
@@ -117,12 +115,12 @@ class Least {
 
 }  // namespace
 
-absl::StatusOr<StepCosts> MeasureStepCosts(engine::runtime::Cluster& cluster,
-                                           engine::Epoch epoch,
+absl::StatusOr<StepCosts> MeasureStepCosts(runtime::Cluster& cluster,
+                                           Epoch epoch,
                                            std::int32_t sequences_max,
-                                           engine::Time deadline) {
+                                           Time deadline) {
   Probe probe(cluster, epoch, deadline);
-  const engine::runtime::ClusterShape& shape = probe.shape();
+  const runtime::ClusterShape& shape = probe.shape();
   const std::int32_t block = shape.draft_tokens_max;
   const std::int64_t most = std::min<std::int64_t>(
       {sequences_max, shape.sequences_max, shape.kv_blocks, shape.step_rows_max / (1 + block)});
@@ -152,9 +150,9 @@ absl::StatusOr<StepCosts> MeasureStepCosts(engine::runtime::Cluster& cluster,
     rows.push_back({prefill, least.rows()});
   }
   StepCosts costs;
-  ASSIGN_OR_RETURN(costs.rows, engine::schedule::CostCurve::Create(std::move(rows)));
-  ASSIGN_OR_RETURN(costs.drafts, engine::schedule::CostCurve::Create(std::move(drafts)));
+  ASSIGN_OR_RETURN(costs.rows, schedule::CostCurve::Create(std::move(rows)));
+  ASSIGN_OR_RETURN(costs.drafts, schedule::CostCurve::Create(std::move(drafts)));
   return costs;
 }
 
-}  // namespace sparkspan::head::cluster
+}  // namespace sparkspan::engine::calibrate

@@ -1,4 +1,4 @@
-#include "head/cluster/measure_step_costs.h"
+#include "engine/calibrate/measure_step_costs.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,38 +8,38 @@
 
 #include "engine/runtime/plan_check.h"
 
-namespace sparkspan::head::cluster {
+namespace sparkspan::engine::calibrate {
 namespace {
 
-using engine::runtime::RowSpan;
-using engine::runtime::StepPlan;
-using engine::runtime::StepResult;
+using runtime::RowSpan;
+using runtime::StepPlan;
+using runtime::StepResult;
 
 // Takes 100 us for a step, 10 us for each of its rows, 7 us for each sequence to draft for; every
 // second step is interrupted for a millisecond.
-class TimedCluster final : public engine::runtime::Cluster {
+class TimedCluster final : public runtime::Cluster {
  public:
-  engine::runtime::ClusterShape Shape() const override { return shape; }
-  absl::Status Reform(engine::Epoch, engine::Time) override { return absl::OkStatus(); }
+  runtime::ClusterShape Shape() const override { return shape; }
+  absl::Status Reform(Epoch, Time) override { return absl::OkStatus(); }
   absl::Status Watch() override { return absl::OkStatus(); }
 
   absl::Status Submit(const StepPlan& plan) override {
-    EXPECT_TRUE(engine::runtime::CheckPlan(plan).ok()) << CheckPlan(plan).message();
-    EXPECT_EQ(plan.epoch, engine::Epoch(9));
+    EXPECT_TRUE(runtime::CheckPlan(plan).ok()) << CheckPlan(plan).message();
+    EXPECT_EQ(plan.epoch, Epoch(9));
     EXPECT_EQ(plan.step.value(), ++steps);
-    for (const engine::SequenceId id : plan.close) {
+    for (const SequenceId id : plan.close) {
       EXPECT_EQ(open.erase(id), 1u);
     }
-    for (const engine::runtime::SequenceOpen& sequence : plan.open) {
+    for (const runtime::SequenceOpen& sequence : plan.open) {
       open.insert(sequence.sequence);
     }
     EXPECT_LE(static_cast<std::int32_t>(open.size()), shape.sequences_max);
     std::int64_t rows = 0;
     std::int64_t drafting = 0;
     for (const RowSpan& span : plan.spans) {
-      const auto* tokens = std::get_if<std::vector<engine::Token>>(&span.tokens);
-      rows += tokens == nullptr ? 1 + span.draft_tokens_max
-                                : static_cast<std::int64_t>(tokens->size());
+      const auto* tokens = std::get_if<std::vector<Token>>(&span.tokens);
+      rows +=
+          tokens == nullptr ? 1 + span.draft_tokens_max : static_cast<std::int64_t>(tokens->size());
       drafting += span.propose ? 1 : 0;
     }
     EXPECT_LE(rows, shape.step_rows_max);
@@ -51,12 +51,12 @@ class TimedCluster final : public engine::runtime::Cluster {
     result.times.total_ns += steps % 2 == 0 ? 1'000'000 : 0;
     return fault;
   }
-  absl::StatusOr<StepResult> Collect(engine::Time) override { return result; }
+  absl::StatusOr<StepResult> Collect(Time) override { return result; }
 
-  engine::runtime::ClusterShape shape;
+  runtime::ClusterShape shape;
   absl::Status fault;
   std::uint64_t steps = 0;
-  std::set<engine::SequenceId> open;
+  std::set<SequenceId> open;
   StepResult result;
 };
 
@@ -73,7 +73,7 @@ TimedCluster Cluster() {
 
 TEST(MeasureStepCosts, FindsWhatStepsCost) {
   TimedCluster cluster = Cluster();
-  const auto costs = MeasureStepCosts(cluster, engine::Epoch(9), 6, {});
+  const auto costs = MeasureStepCosts(cluster, Epoch(9), 6, {});
   ASSERT_TRUE(costs.ok()) << costs.status().message();
   for (const std::int64_t rows : {1, 3, 6, 12, 36, 100, 256}) {
     EXPECT_NEAR(costs->rows.At(rows), 100.0 + 10.0 * static_cast<double>(rows), 1e-6) << rows;
@@ -88,7 +88,7 @@ TEST(MeasureStepCosts, StaysWithinWhatTheClusterHolds) {
   TimedCluster cluster = Cluster();
   cluster.shape.kv_blocks = 1;
   cluster.shape.step_rows_max = 6;
-  const auto costs = MeasureStepCosts(cluster, engine::Epoch(9), 6, {});
+  const auto costs = MeasureStepCosts(cluster, Epoch(9), 6, {});
   ASSERT_TRUE(costs.ok()) << costs.status().message();
   EXPECT_NEAR(costs->rows.At(6), 160, 1e-6);
 }
@@ -96,8 +96,8 @@ TEST(MeasureStepCosts, StaysWithinWhatTheClusterHolds) {
 TEST(MeasureStepCosts, PassesOnWhatTheClusterSays) {
   TimedCluster cluster = Cluster();
   cluster.fault = absl::UnavailableError("rank 1 is lost");
-  EXPECT_EQ(MeasureStepCosts(cluster, engine::Epoch(9), 6, {}).status(), cluster.fault);
+  EXPECT_EQ(MeasureStepCosts(cluster, Epoch(9), 6, {}).status(), cluster.fault);
 }
 
 }  // namespace
-}  // namespace sparkspan::head::cluster
+}  // namespace sparkspan::engine::calibrate
