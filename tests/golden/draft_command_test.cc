@@ -19,7 +19,9 @@ using deploy::cli::ReadTensors;
 using deploy::cli::RunDraftCommand;
 using nlohmann::json;
 
-int Run(const std::string& model, const TemporaryFolder& folder, std::vector<std::string> more) {
+int RunDraft(const std::string& model,
+             const TemporaryFolder& folder,
+             std::vector<std::string> more) {
   std::vector<std::string> words = {"--model",
                                     model,
                                     "--input",
@@ -53,7 +55,8 @@ TEST(DraftCommand, WritesWhatTheReferenceDrafted) {
                          {"sequence", set.prompts.at("p9").sequence},
                          {"steps", 20}}}}};
   WriteText(folder.path() / "in.json", input.dump());
-  ASSERT_EQ(Run(golden->string(), folder, {"--numerics=unquantised", "--ranks=2", "--chunk=4"}), 0);
+  ASSERT_EQ(
+      RunDraft(golden->string(), folder, {"--numerics=unquantised", "--ranks=2", "--chunk=4"}), 0);
   const auto out = ReadTensors((folder.path() / "out").string()).value();
   for (const auto& [name, shape] :
        {std::pair<std::string, std::vector<std::int64_t>>{"target_logits", {20, 512}},
@@ -79,7 +82,7 @@ TEST(DraftCommand, WritesWhatAnMtpBlockDrafts) {
   const json input = {
       {"cases", {{{"name", "a"}, {"prompt_length", 1}, {"sequence", {1, 2, 3, 4}}, {"steps", 3}}}}};
   WriteText(folder.path() / "in.json", input.dump());
-  ASSERT_EQ(Run(model.path().string(), folder, {"--mtp-block", "2"}), 0);
+  ASSERT_EQ(RunDraft(model.path().string(), folder, {"--mtp-block", "2"}), 0);
   const GoldenTensors file(folder.path() / "out");
   EXPECT_EQ(file["a.draft_ids"].shape, (std::vector<std::int64_t>{3, 3}));
   EXPECT_EQ(file["a.draft_ids"].As<std::int32_t>()[3], 3);  // the anchor of step 1
@@ -97,7 +100,7 @@ TEST(DraftCommand, RefusesWrongArgumentsAndFiles) {
         {"cases",
          {{{"name", "a"}, {"prompt_length", 1}, {"sequence", sequence}, {"steps", steps}}}}};
     WriteText(folder.path() / "in.json", input.dump());
-    return Run(model.path().string(), folder, std::move(more));
+    return RunDraft(model.path().string(), folder, std::move(more));
   };
   EXPECT_EQ(run({1, 2, 3}, 2, {"--ranks", "none"}), 2);
   EXPECT_EQ(run({1, 2, 3}, 2, {"--mtp-block", "3"}), 2);
@@ -108,7 +111,7 @@ TEST(DraftCommand, RefusesWrongArgumentsAndFiles) {
   EXPECT_EQ(run({1, 2, 3}, 0), 1);
   const TemporaryFolder plain;
   ASSERT_TRUE(engine::weights::GenerateCheckpoint(SmallShape(), plain.path()).ok());
-  EXPECT_EQ(Run(plain.path().string(), folder, {}), 1);
+  EXPECT_EQ(RunDraft(plain.path().string(), folder, {}), 1);
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "out"));
 }
 
