@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::chrono::minutes kPatience{5};
 constexpr std::int32_t kBlocks = 48;
-constexpr std::int64_t kRows = 96;
+constexpr std::int64_t kRows = 160;
 
 // Made up, so that the hardware policy has something to weigh.
 schedule::StepCosts SomeCosts() {
@@ -42,6 +42,7 @@ Texts ServeTexts(const std::vector<Asked>& asked,
   planning.running_max = serving.running_max;
   planning.step_rows_max = kRows;
   planning.context_tokens_max = 4096;
+  planning.waiting_max = static_cast<std::int32_t>(asked.size());
   planning.draft_tokens_max = (*cluster)->Shape().draft_tokens_max;
   planning.verification = serving.policy;
   planning.epoch = Epoch(1);
