@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "engine/config/node_environment.h"
 #include "engine/doctor/examination.h"
 #include "engine/fabric/nccl_settings.h"
 
@@ -163,19 +165,18 @@ void CheckGidIndices(const Examination& examination,
                    (is_common ? ": NCCL_IB_GID_INDEX is set" : ": NCCL_IB_GID_INDEX stays unset"));
 }
 
-// The setting as the rank would export it.
-void ReportNcclSettings(const Examination& examination,
-                        const std::vector<Rail>& rails,
-                        const std::vector<std::optional<int>>& indices,
-                        Report* report) {
-  fabric::NcclPlan plan;
-  plan.bootstrap_interface = examination.node.bootstrap.interface;
-  plan.switchless = !examination.config.links.empty() && examination.config.nodes.size() > 2;
-  for (std::size_t i = 0; i < rails.size(); ++i) {
-    plan.rails.push_back({rails[i].netdev, rails[i].rdma_device, indices[i]});
+// As a rank that computes on a GPU would export them.
+void ReportNcclSettings(const Examination& examination, Report* report) {
+  const absl::StatusOr<fabric::NcclPlan> plan = config::PlanNccl(examination.config,
+                                                                 examination.node,
+                                                                 examination.facts.interfaces,
+                                                                 examination.facts.rdma_ports);
+  if (!plan.ok()) {
+    report->Skip("nccl.settings", std::string(plan.status().message()));
+    return;
   }
   std::string text;
-  for (const fabric::Setting& setting : NcclSettings(plan)) {
+  for (const fabric::Setting& setting : NcclSettings(*plan)) {
     text += (text.empty() ? "" : " ") + setting.name + "=" + setting.value;
   }
   report->Info("nccl.settings", examination.node.name, text);
@@ -218,6 +219,7 @@ void CheckRdma(const Examination& examination, Report* report) {
          {"rdma.device", "rdma.port", "rdma.gid", "rdma.gid-index", "rdma.files"}) {
       report->Skip(id, "data is " + std::string(ToString(examination.node.data)));
     }
+    ReportNcclSettings(examination, report);
     return;
   }
   if (examination.facts.has_rdma_files) {
@@ -237,7 +239,7 @@ void CheckRdma(const Examination& examination, Report* report) {
     indices.push_back(CheckRdmaRail(examination.facts, rail, report));
   }
   CheckGidIndices(examination, indices, report);
-  ReportNcclSettings(examination, rails, indices, report);
+  ReportNcclSettings(examination, report);
 }
 
 }  // namespace sparkspan::engine::doctor

@@ -382,8 +382,8 @@ TEST_P(FaultTest, IsNotSeenOnAHealthyMachine) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Doctor, FaultTest, testing::ValuesIn(kFaults), [](const auto& info) {
-  return std::string(info.param.name);
+INSTANTIATE_TEST_SUITE_P(Doctor, FaultTest, testing::ValuesIn(kFaults), [](const auto& tested) {
+  return std::string(tested.param.name);
 });
 
 TEST(Examination, AHealthyMachineHasExitCode0AndEveryCheckHasAFault) {
