@@ -1,17 +1,21 @@
 #include <charconv>
 #include <chrono>
 #include <iostream>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/base/log.h"
 #include "engine/base/status.h"
 #include "engine/base/stop_signal.h"
+#include "engine/config/node_environment.h"
 #include "engine/config/parse_cluster_config.h"
 #include "engine/fabric/address.h"
+#include "engine/fabric/pin_watch.h"
 #include "worker/lifecycle.h"
 #include "worker/service.h"
 
@@ -47,11 +51,35 @@ bool ParseOptions(std::span<const std::string_view> args, Options* options) {
   return args.size() % 2 == 0 && !options->cluster.empty() && options->rank >= 0;
 }
 
+// A lost link ends the epoch at once: nothing waits for a packet that cannot come, and nothing is
+// sent by another way.
+absl::StatusOr<std::unique_ptr<engine::fabric::PinWatch>> WatchPins(
+    const engine::config::NodeConfig& node, Lifecycle* lifecycle) {
+  std::vector<engine::fabric::DeclaredPin> pins = {node.control};
+  if (!(node.bootstrap == node.control)) {
+    pins.push_back(node.bootstrap);
+  }
+  return engine::fabric::PinWatch::Start(
+      std::move(pins),
+      [lifecycle](const engine::fabric::DeclaredPin& pin, const std::string& fault) {
+        if (fault.empty()) {
+          LOG(INFO) << "interface " << pin.interface << " is as declared again";
+          return;
+        }
+        LOG(ERROR) << fault;
+        lifecycle->Abort(absl::UnavailableError(fault));
+      });
+}
+
 absl::Status Run(const Options& options, engine::StopSignal& stop) {
   ASSIGN_OR_RETURN(engine::config::ClusterConfig config,
                    engine::config::ReadClusterConfig(options.cluster));
   const engine::Rank rank(options.rank);
+  if (options.rank < config.ranks()) {  // Else Lifecycle says what is wrong.
+    RETURN_IF_ERROR(engine::config::PrepareEnvironment(config, NodeOf(config, rank)));
+  }
   ASSIGN_OR_RETURN(const auto lifecycle, Lifecycle::Start(config, rank));
+  ASSIGN_OR_RETURN(const auto watch, WatchPins(NodeOf(config, rank), lifecycle.get()));
   const engine::fabric::Endpoint control =
       ControlEndpoints(config)[static_cast<std::size_t>(options.rank)];
   ServiceOptions service_options;

@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "deploy/cli/bench_command.h"
+#include "deploy/cli/doctor_command.h"
 #include "deploy/cli/draft_command.h"
+#include "deploy/cli/init_command.h"
+#include "deploy/cli/node_command.h"
 #include "deploy/cli/score_command.h"
 #include "deploy/cli/serve_command.h"
 #include "deploy/cli/text_command.h"
@@ -25,7 +28,10 @@ struct Command {
 
 constexpr std::array kCommands = {
     Command{"bench", "time steps of a random checkpoint on this machine", RunBenchCommand},
+    Command{"doctor", "compare this machine with what cluster.yaml says of it", RunDoctorCommand},
     Command{"draft", "draft along given sequences and write what was drafted", RunDraftCommand},
+    Command{"init", "propose a cluster.yaml for this machine and others", RunInitCommand},
+    Command{"node", "start what cluster.yaml gives this machine", RunNodeCommand},
     Command{"score", "run prompts through a checkpoint and write the logits", RunScoreCommand},
     Command{"serve", "serve a checkpoint on this machine: head and workers", RunServeCommand},
     Command{"text", "tokenise, render chats and read answers of case files", RunTextCommand},

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/log.h"
 #include "engine/base/status.h"
 
 namespace sparkspan::deploy::cli {
@@ -51,7 +52,8 @@ sigset_t StopSignals() {
 
 }  // namespace
 
-absl::StatusOr<Supervisor> Supervisor::Start(const std::vector<Program>& programs) {
+absl::StatusOr<Supervisor> Supervisor::Start(const std::vector<Program>& programs,
+                                             const Restarts& restarts) {
   const sigset_t signals = StopSignals();
   if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) {
     return absl::InternalError("cannot block signals");
@@ -60,14 +62,18 @@ absl::StatusOr<Supervisor> Supervisor::Start(const std::vector<Program>& program
   if (!descriptor.valid()) {
     return absl::UnavailableError(absl::StrFormat("signalfd: %s", std::strerror(errno)));
   }
-  Supervisor supervisor(std::move(descriptor));
+  Supervisor supervisor(std::move(descriptor), restarts);
   for (const Program& program : programs) {
-    RETURN_IF_ERROR(supervisor.Spawn(program));
+    Child child;
+    child.program = program;
+    RETURN_IF_ERROR(supervisor.Spawn(&child));
+    supervisor.children_.push_back(std::move(child));
   }
   return supervisor;
 }
 
-absl::Status Supervisor::Spawn(const Program& program) {
+absl::Status Supervisor::Spawn(Child* child) {
+  const Program& program = child->program;
   if (access(program.path.c_str(), X_OK) != 0) {
     return absl::NotFoundError(absl::StrFormat(
         "%s: there is no program %s; build or install it", program.name, program.path));
@@ -80,16 +86,47 @@ absl::Status Supervisor::Spawn(const Program& program) {
   if (pid == 0) {
     Become(program, parent);
   }
-  Child child;
-  child.name = program.name;
-  child.pid = pid;
-  child.pidfd = engine::UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  const bool has_pidfd = child.pidfd.valid();
-  children_.push_back(std::move(child));
-  if (!has_pidfd) {
-    return absl::UnavailableError(absl::StrFormat("pidfd_open: %s", std::strerror(errno)));
+  child->pid = pid;
+  child->started = std::chrono::steady_clock::now();
+  child->pidfd = engine::UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  child->ended = false;
+  if (!child->pidfd.valid()) {
+    const int fault = errno;
+    kill(pid, SIGKILL);
+    Reap(child);
+    return absl::UnavailableError(absl::StrFormat("pidfd_open: %s", std::strerror(fault)));
   }
   return absl::OkStatus();
+}
+
+absl::Status Supervisor::PlanRestart(const std::string& how, Child* child) {
+  const engine::Time now = std::chrono::steady_clock::now();
+  const engine::Duration lived = now - child->started;
+  if (lived >= restarts_.forgiven) {
+    child->restarts = 0;
+  }
+  const bool never_came_up = child->restarts == 0 && lived < restarts_.settle;
+  if (never_came_up || child->restarts >= restarts_.restarts_max) {
+    return absl::UnavailableError(how);
+  }
+  const engine::Duration pause = restarts_.pause * (1 << std::min(child->restarts, 10));
+  child->restart_at = now + pause;
+  ++child->restarts;
+  LOG(WARNING) << how << "; restart " << child->restarts << " of " << restarts_.restarts_max
+               << " in " << std::chrono::duration<double>(pause).count() << " s";
+  return absl::OkStatus();
+}
+
+absl::StatusOr<engine::Time> Supervisor::StartDue() {
+  engine::Time next = engine::Time::max();
+  for (Child& child : children_) {
+    if (child.ended && child.restart_at <= std::chrono::steady_clock::now()) {
+      RETURN_IF_ERROR(Spawn(&child));
+    } else if (child.ended) {
+      next = std::min(next, child.restart_at);
+    }
+  }
+  return next;
 }
 
 Supervisor::~Supervisor() {
@@ -101,8 +138,8 @@ int Supervisor::WaitForEvent(engine::Time deadline, bool* is_signalled) {
   for (const Child& child : children_) {
     polled.push_back({child.ended ? -1 : child.pidfd.get(), POLLIN, 0});
   }
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-      deadline - std::chrono::steady_clock::now());
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   const auto timeout_ms = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1'000'000));
   poll(polled.data(), polled.size(), timeout_ms);
   if (polled[0].revents != 0) {
@@ -125,19 +162,25 @@ std::string Supervisor::Reap(Child* child) {
   child->ended = true;
   if (WIFSIGNALED(status)) {
     return absl::StrFormat("%s was ended by signal %d (%s)",
-                           child->name,
+                           child->program.name,
                            WTERMSIG(status),
                            strsignal(WTERMSIG(status)));
   }
-  return absl::StrFormat("%s ended with status %d", child->name, WEXITSTATUS(status));
+  return absl::StrFormat("%s ended with status %d", child->program.name, WEXITSTATUS(status));
 }
 
 absl::Status Supervisor::Run(engine::Duration grace) {
   absl::Status why;
   for (bool is_signalled = false; !is_signalled && why.ok();) {
-    const int ended = WaitForEvent(engine::Time::max(), &is_signalled);
+    const absl::StatusOr<engine::Time> next = StartDue();
+    if (!next.ok()) {
+      why = next.status();
+      break;
+    }
+    const int ended = WaitForEvent(*next, &is_signalled);
     if (ended >= 0) {
-      why = absl::UnavailableError(Reap(&children_[static_cast<std::size_t>(ended)]));
+      Child& child = children_[static_cast<std::size_t>(ended)];
+      why = PlanRestart(Reap(&child), &child);
     }
   }
   StopAll(grace);

@@ -8,14 +8,14 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <system_error>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
+#include "engine/fabric/deadline_call.h"
+#include "engine/fabric/kernel_files.h"
 
 namespace sparkspan::engine::fabric {
 namespace {
@@ -28,67 +28,35 @@ std::uint32_t Ipv4Bits(const sockaddr* address) {
   return ntohl(ipv4.sin_addr.s_addr);
 }
 
-// The first line of a sysfs attribute; empty when it is absent or refuses to be read.
-std::string Attribute(const fs::path& file) {
-  std::ifstream stream(file);
-  std::string line;
-  std::getline(stream, line);
-  return line;
-}
-
-std::optional<std::int64_t> Number(const fs::path& file) {
-  const std::string text = Attribute(file);
-  std::int64_t value = 0;
-  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (fault != std::errc() || end != text.data() + text.size()) {
-    return std::nullopt;
-  }
-  return value;
-}
-
-// The last component of the path that a link points to; empty when there is none.
-std::string LinkName(const fs::path& link) {
-  std::error_code fault;
-  const fs::path target = fs::read_symlink(link, fault);
-  return fault ? std::string() : target.filename().string();
-}
-
-std::vector<std::string> EntryNames(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code fault;
-  for (fs::directory_iterator entry(folder, fault), end; !fault && entry != end;
-       entry.increment(fault)) {
-    names.push_back(entry->path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 Interface ReadInterface(const fs::path& folder) {
   Interface interface;
   interface.name = folder.filename().string();
-  interface.index = static_cast<int>(Number(folder / "ifindex").value_or(0));
-  interface.operstate = Attribute(folder / "operstate");
-  interface.carrier = Number(folder / "carrier").value_or(0) == 1;
+  interface.index = static_cast<int>(ReadNumber(folder / "ifindex").value_or(0));
+  interface.operstate = ReadLine(folder / "operstate");
+  interface.carrier = ReadNumber(folder / "carrier").value_or(0) == 1;
   // Drivers say -1 for "unknown".
-  interface.speed_mbps = Number(folder / "speed");
+  interface.speed_mbps = ReadNumber(folder / "speed");
   if (interface.speed_mbps.value_or(0) <= 0) {
     interface.speed_mbps.reset();
   }
-  interface.mtu = Number(folder / "mtu").value_or(0);
-  interface.mac = Attribute(folder / "address");
-  interface.phys_port_name = Attribute(folder / "phys_port_name");
+  interface.mtu = ReadNumber(folder / "mtu").value_or(0);
+  interface.mac = ReadLine(folder / "address");
+  interface.phys_port_name = ReadLine(folder / "phys_port_name");
   interface.driver = LinkName(folder / "device" / "driver");
   if (LinkName(folder / "device" / "subsystem") == "pci") {
     interface.pci_address = LinkName(folder / "device");
   }
   interface.rdma_devices = EntryNames(folder / "device" / "infiniband");
+  interface.pcie_width = ReadNumber(folder / "device" / "current_link_width");
+  interface.pcie_width_max = ReadNumber(folder / "device" / "max_link_width");
+  interface.pcie_speed = ReadLine(folder / "device" / "current_link_speed");
+  std::error_code fault;
+  interface.is_wireless =
+      fs::exists(folder / "wireless", fault) || fs::exists(folder / "phy80211", fault);
   return interface;
 }
 
-}  // namespace
-
-absl::StatusOr<std::vector<InterfaceAddress>> KernelAddressSource::Addresses() const {
+absl::StatusOr<std::vector<InterfaceAddress>> ListAddresses() {
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) != 0) {
     return absl::UnavailableError(
@@ -108,6 +76,14 @@ absl::StatusOr<std::vector<InterfaceAddress>> KernelAddressSource::Addresses() c
         {std::move(name), Ipv4Address{Ipv4Bits(entry->ifa_addr)}, std::popcount(mask)});
   }
   return addresses;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<InterfaceAddress>> KernelAddressSource::Addresses() const {
+  // getifaddrs asks by netlink.
+  return CallWithDeadline<std::vector<InterfaceAddress>>(
+      "listing the interfaces' addresses", kNetlinkTimeout, ListAddresses);
 }
 
 std::optional<std::string> KernelAddressSource::KernelName(const std::string& name) const {

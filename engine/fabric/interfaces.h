@@ -34,7 +34,8 @@ class AddressSource {
   virtual std::optional<std::string> KernelName(const std::string& name) const = 0;
 };
 
-// getifaddrs and if_nametoindex of this process's network namespace.
+// getifaddrs and if_nametoindex of this process's network namespace. Addresses fails with
+// DeadlineExceeded after kNetlinkTimeout.
 class KernelAddressSource final : public AddressSource {
  public:
   absl::StatusOr<std::vector<InterfaceAddress>> Addresses() const override;
@@ -52,8 +53,12 @@ struct Interface {
   std::int64_t mtu = 0;
   std::string driver;  // Of its PCI or USB function; empty for virtual ones.
   std::string mac;
-  std::string phys_port_name;  // p0 or p1 for the cages of a ConnectX.
-  std::string pci_address;     // 0000:01:00.1; empty for virtual ones.
+  std::string phys_port_name;              // p0 or p1 for the cages of a ConnectX.
+  std::string pci_address;                 // 0000:01:00.1; empty for virtual ones.
+  std::optional<std::int64_t> pcie_width;  // Lanes in use, and the most that the slot has.
+  std::optional<std::int64_t> pcie_width_max;
+  std::string pcie_speed;  // "32.0 GT/s PCIe"
+  bool is_wireless = false;
   std::vector<std::string> rdma_devices;
   std::vector<InterfaceAddress> addresses;
 

@@ -126,6 +126,15 @@ enum class EngineState {
 
 std::string_view EngineStateName(EngineState state);
 
+// A connection of a rank, as it was proven to lie after it was made.
+struct RailStatus {
+  std::string plane;  // "control": the head's to the rank; "data": the rank's to another
+  std::string peer;   // "head", "rank 1"
+  std::string interface;
+  std::string local_address;
+  std::string binding;  // "device", "source address", "same machine"; empty where not reported
+};
+
 struct RankStatus {
   std::int32_t rank = 0;
   std::string node;
@@ -136,6 +145,7 @@ struct RankStatus {
   std::int64_t weights_bytes = 0;
   std::int64_t kv_bytes = 0;
   std::int64_t resident_bytes = 0;
+  std::vector<RailStatus> rails;  // of the epoch in force: control first
 };
 
 // Where start-up spent its time. An unfinished phase has `done` false and its time so far.

@@ -160,17 +160,28 @@ absl::StatusOr<std::unique_ptr<PinnedRelay>> PinnedRelay::Start(
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
     return SystemError("cannot make a pipe");
   }
-  return std::unique_ptr<PinnedRelay>(new PinnedRelay(
-      pin, remote, name, std::move(listener), UniqueFd(ends[0]), UniqueFd(ends[1])));
+  UniqueFd stop_reader(ends[0]);
+  UniqueFd stop_writer(ends[1]);
+  ASSIGN_OR_RETURN(engine::fabric::LinkEvents link_events, engine::fabric::LinkEvents::Open());
+  return std::unique_ptr<PinnedRelay>(new PinnedRelay(pin,
+                                                      remote,
+                                                      name,
+                                                      std::move(listener),
+                                                      std::move(link_events),
+                                                      std::move(stop_reader),
+                                                      std::move(stop_writer)));
 }
 
 PinnedRelay::PinnedRelay(engine::fabric::DeclaredPin pin,
                          engine::fabric::Endpoint remote,
                          std::string name,
                          UniqueFd listener,
+                         engine::fabric::LinkEvents link_events,
                          UniqueFd stop_reader,
                          UniqueFd stop_writer)
     : pin_(std::move(pin)),
+      pin_state_(pin_),
+      link_events_(std::move(link_events)),
       remote_(remote),
       name_(std::move(name)),
       listener_(std::move(listener)),
@@ -194,7 +205,9 @@ void PinnedRelay::Run() {
   while (true) {
     const bool full = connections_.size() >= kConnectionsMax;
     std::vector<pollfd> polled = {{stop_reader_.get(), POLLIN, 0},
-                                  {full ? -1 : listener_.get(), POLLIN, 0}};
+                                  {full ? -1 : listener_.get(), POLLIN, 0},
+                                  {link_events_.fd(), POLLIN, 0}};
+    const std::size_t first_connection = polled.size();
     for (const auto& connection : connections_) {
       const auto pair = connection->Polled();
       polled.insert(polled.end(), pair.begin(), pair.end());
@@ -205,16 +218,49 @@ void PinnedRelay::Run() {
     }
     std::vector<std::unique_ptr<Connection>> kept;
     for (std::size_t i = 0; i < connections_.size(); ++i) {
-      const bool ready = polled[2 + 2 * i].revents != 0 || polled[3 + 2 * i].revents != 0;
+      const std::size_t at = first_connection + 2 * i;
+      const bool ready = polled[at].revents != 0 || polled[at + 1].revents != 0;
       if (ready ? Advance(*connections_[i])
                 : !connections_[i]->expired(std::chrono::steady_clock::now())) {
         kept.push_back(std::move(connections_[i]));
       }
     }
     connections_ = std::move(kept);
+    if (polled[2].revents != 0) {
+      TakeLinkEvents();
+    }
     if (polled[1].revents != 0) {
       Accept();
     }
+  }
+}
+
+void PinnedRelay::TakeLinkEvents() {
+  const absl::StatusOr<std::vector<engine::fabric::LinkEvent>> events =
+      link_events_.Wait(engine::Time());
+  const bool held = pin_state_.fault().empty();
+  if (!events.ok()) {
+    pin_state_.Set(engine::fabric::FindPinFault(pin_));
+  } else {
+    for (const engine::fabric::LinkEvent& event : *events) {
+      if (event.kind == engine::fabric::LinkEvent::Kind::kLost) {
+        pin_state_.Set(engine::fabric::FindPinFault(pin_));
+      } else {
+        pin_state_.Apply(event);
+      }
+    }
+  }
+  const std::string fault = pin_state_.fault();
+  if (held && !fault.empty()) {
+    LOG(ERROR) << fault << "; connections to " << engine::fabric::ToString(remote_) << " end";
+    // A client that sees its connection end must find the reason here.
+    {
+      const std::lock_guard lock(mutex_);
+      path_ = absl::UnavailableError(fault);
+    }
+    connections_.clear();
+  } else if (!held && fault.empty()) {
+    LOG(INFO) << "interface " << pin_.interface << " is as declared again";
   }
 }
 
@@ -249,6 +295,9 @@ void PinnedRelay::Accept() {
   UniqueFd client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!client.valid() || !IsOwnProcess(client.get())) {
     return;
+  }
+  if (!pin_state_.fault().empty()) {
+    return;  // path_ has the reason.
   }
   absl::StatusOr<UniqueFd> remote = engine::fabric::OpenPinned(pin_, remote_.address);
   if (remote.ok()) {

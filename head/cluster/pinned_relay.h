@@ -10,7 +10,9 @@
 #include "engine/base/thread.h"
 #include "engine/base/unique_fd.h"
 #include "engine/fabric/address.h"
+#include "engine/fabric/link_events.h"
 #include "engine/fabric/pin.h"
+#include "engine/fabric/pin_state.h"
 #include "engine/fabric/pinned_socket.h"
 
 namespace sparkspan::head::cluster {
@@ -18,7 +20,8 @@ namespace sparkspan::head::cluster {
 // Carries the bytes of a client that cannot bind its sockets (gRPC, docs/decisions/0009) between a
 // unix socket of this process and a TCP connection that is bound to a declared interface. What the
 // bytes are is none of its business, so encryption stays end to end. Only this process may connect
-// to the unix socket. Serves up to kConnectionsMax connections on one thread.
+// to the unix socket. When the interface loses its link or its address, every connection ends at
+// once, and none is made until it is back. Serves up to kConnectionsMax connections on one thread.
 class PinnedRelay {
  public:
   static constexpr std::size_t kConnectionsMax = 8;
@@ -33,7 +36,8 @@ class PinnedRelay {
   // Where the client connects to, in gRPC's spelling.
   std::string target() const { return "unix-abstract:" + name_; }
 
-  // Where the newest connection was proven to lie; the reason if none could be made.
+  // Where the newest connection was proven to lie; the reason if none could be made, or why the
+  // interface is not as declared.
   absl::StatusOr<engine::fabric::SocketPath> path() const;
 
  private:
@@ -43,14 +47,18 @@ class PinnedRelay {
               engine::fabric::Endpoint remote,
               std::string name,
               engine::UniqueFd listener,
+              engine::fabric::LinkEvents link_events,
               engine::UniqueFd stop_reader,
               engine::UniqueFd stop_writer);
   void Run();
+  void TakeLinkEvents();
   void Accept();
   // Moves a connection on; false when it is over.
   bool Advance(Connection& connection);
 
   const engine::fabric::DeclaredPin pin_;
+  engine::fabric::PinState pin_state_;  // of the thread alone
+  const engine::fabric::LinkEvents link_events_;
   const engine::fabric::Endpoint remote_;
   const std::string name_;  // in the abstract namespace
   const engine::UniqueFd listener_;

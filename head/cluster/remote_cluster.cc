@@ -266,7 +266,16 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerIdentity& identit
   }
   {
     const std::lock_guard lock(mutex_);
-    ranks_[static_cast<std::size_t>(rank.value())].device = identity.device;
+    api::RankStatus& status = ranks_[static_cast<std::size_t>(rank.value())];
+    status.device = identity.device;
+    status.rails.clear();
+    if (const auto path = worker.relay->path(); path.ok()) {
+      status.rails.push_back({"control",
+                              "head",
+                              path->interface,
+                              engine::fabric::ToString(path->local),
+                              std::string(engine::fabric::ToString(path->binding))});
+    }
   }
   SetState(rank, "loading", "");
   return absl::OkStatus();
@@ -302,6 +311,13 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerGroupFormed& form
   for (const WorkerPeer& peer : formed.peers) {
     LOG(INFO) << NameOf(rank) << " reaches rank " << peer.rank << " from " << peer.local_address
               << " by " << peer.interface;
+    const std::lock_guard lock(mutex_);
+    ranks_[static_cast<std::size_t>(rank.value())].rails.push_back(
+        {"data",
+         absl::StrFormat("rank %d", peer.rank.value()),
+         peer.interface,
+         peer.local_address,
+         /*binding=*/""});
   }
   workers_[static_cast<std::size_t>(rank.value())].formed = true;
   SetState(rank, "ready", "");

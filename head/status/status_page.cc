@@ -48,6 +48,18 @@ std::string DraftingRows(const api::EngineStatus& engine) {
   return rows + (engine.draft_alarm.empty() ? "" : Row("Drafter", engine.draft_alarm));
 }
 
+nlohmann::ordered_json RailsJson(const std::vector<api::RailStatus>& rails) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const api::RailStatus& rail : rails) {
+    list.push_back({{"plane", rail.plane},
+                    {"peer", rail.peer},
+                    {"interface", rail.interface},
+                    {"local_address", rail.local_address},
+                    {"binding", rail.binding}});
+  }
+  return list;
+}
+
 }  // namespace
 
 std::string StatusJson(const std::string& model_name,
@@ -88,7 +100,8 @@ std::string StatusJson(const std::string& model_name,
                              {"detail", rank.detail},
                              {"weights_bytes", rank.weights_bytes},
                              {"kv_bytes", rank.kv_bytes},
-                             {"resident_bytes", rank.resident_bytes}});
+                             {"resident_bytes", rank.resident_bytes},
+                             {"rails", RailsJson(rank.rails)}});
   }
   root["phases"] = nlohmann::ordered_json::array();
   for (const api::StartUpPhase& phase : engine.phases) {
@@ -132,6 +145,21 @@ std::string StatusHtml(const std::string& model_name,
         EscapeHtml(rank.detail),
         Mebibytes(rank.weights_bytes),
         Mebibytes(rank.resident_bytes));
+  }
+  page +=
+      "</table>\n<h2>Connections</h2>\n<table>\n<tr><th>Rank</th><th>Plane</th><th>Peer</th>"
+      "<th>Interface</th><th>From</th><th>Bound by</th></tr>\n";
+  for (const api::RankStatus& rank : engine.ranks) {
+    for (const api::RailStatus& rail : rank.rails) {
+      page += absl::StrFormat(
+          "<tr><td>%d</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n",
+          rank.rank,
+          EscapeHtml(rail.plane),
+          EscapeHtml(rail.peer),
+          EscapeHtml(rail.interface),
+          EscapeHtml(rail.local_address),
+          EscapeHtml(rail.binding));
+    }
   }
   page += "</table>\n<h2>Start-up</h2>\n<table>\n";
   for (const api::StartUpPhase& phase : engine.phases) {

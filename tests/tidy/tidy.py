@@ -26,6 +26,7 @@ ALLOWED_INCLUDES = {
     "engine/text": {"engine/base"},
     "engine/fabric": {"engine/base"},
     "engine/config": {"engine/base", "engine/fabric"},
+    "engine/doctor": {"engine/base", "engine/fabric", "engine/config"},
     "engine/collective": {"engine/base", "engine/fabric"},
     "engine/weights": {"engine/base", "engine/tensor", "kernels"},
     "engine/cache": {"engine/base", "engine/tensor", "engine/weights", "kernels"},

@@ -41,14 +41,14 @@ class SupervisorTest : public ::testing::Test {
     return {name,
             "/bin/sh",
             {"-c",
-             "trap 'echo " + name + " >>" + File("order") + "; exit 0' TERM; touch " + File(name) +
-                 "; " + line}};
+             "trap 'echo " + name + " >>" + File("order") + "; exit 0' TERM; touch '" + File(name) +
+                 "'; " + line}};
   }
 
-  pid_t RunSupervisor(const std::vector<Program>& programs) const {
+  pid_t RunSupervisor(const std::vector<Program>& programs, const Restarts& restarts = {}) const {
     const pid_t pid = fork();
     if (pid == 0) {
-      absl::StatusOr<Supervisor> supervisor = Supervisor::Start(programs);
+      absl::StatusOr<Supervisor> supervisor = Supervisor::Start(programs, restarts);
       const absl::Status status = supervisor.ok() ? supervisor->Run(kGrace) : supervisor.status();
       std::ofstream(File("said")) << status.message();
       _exit(status.ok() ? 0 : 1);
@@ -99,6 +99,32 @@ TEST_F(SupervisorTest, AKilledProgramIsNamedWithItsSignal) {
   const pid_t pid = RunSupervisor({{"worker 1", "/bin/sh", {"-c", "kill -KILL $$"}}});
   EXPECT_EQ(Wait(pid), 1);
   EXPECT_THAT(Read(File("said")), HasSubstr("worker 1 was ended by signal 9"));
+}
+
+TEST_F(SupervisorTest, AProgramThatEndsIsStartedAgainWhileTheOthersLive) {
+  const pid_t pid = RunSupervisor({Shell("worker 0", kForEver),
+                                   {"worker 1",
+                                    "/bin/sh",
+                                    {"-c",
+                                     "while [ ! -e '" + File("worker 0") +
+                                         "' ]; do :; done; echo "
+                                         "run >>" +
+                                         File("runs") + "; exit 7"}}},
+                                  {.restarts_max = 2,
+                                   .pause = std::chrono::milliseconds(1),
+                                   .settle = std::chrono::seconds(0)});
+  EXPECT_EQ(Wait(pid), 1);
+  EXPECT_EQ(Read(File("runs")), "run\nrun\nrun\n");
+  EXPECT_EQ(Read(File("said")), "worker 1 ended with status 7");
+  EXPECT_EQ(Read(File("order")), "worker 0\n") << "it lived through both restarts";
+}
+
+TEST_F(SupervisorTest, AProgramThatNeverCameUpIsNotStartedAgain) {
+  const pid_t pid =
+      RunSupervisor({{"worker 1", "/bin/sh", {"-c", "echo run >>" + File("runs") + "; exit 7"}}},
+                    {.restarts_max = 2, .settle = std::chrono::hours(1)});
+  EXPECT_EQ(Wait(pid), 1);
+  EXPECT_EQ(Read(File("runs")), "run\n");
 }
 
 TEST_F(SupervisorTest, AMissingProgramIsNamed) {

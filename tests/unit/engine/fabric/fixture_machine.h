@@ -51,8 +51,33 @@ class FixtureMachine final : public AddressSource {
     std::filesystem::create_directory_symlink(folder, root_ / "class" / "net" / name);
   }
 
+  // As the kernel lays it out: class/infiniband/NAME is a link into the function's own folder.
   void AddRdmaDevice(const std::string& pci, const std::string& name) {
-    std::filesystem::create_directories(root_ / "devices" / pci / "infiniband" / name);
+    const std::filesystem::path device = root_ / "devices" / pci;
+    const std::filesystem::path folder = device / "infiniband" / name;
+    std::filesystem::create_directories(folder);
+    std::filesystem::create_directory_symlink(device, folder / "device");
+    std::filesystem::create_directories(root_ / "class" / "infiniband");
+    std::filesystem::create_directory_symlink(folder, root_ / "class" / "infiniband" / name);
+  }
+
+  // A slot of a device's GID table; an empty one has neither type nor netdev.
+  void AddGid(const std::string& device,
+              int index,
+              const std::string& gid,
+              const std::string& type,
+              const std::string& netdev) {
+    const std::string port = "class/infiniband/" + device + "/ports/1/";
+    Write(port + "gids/" + std::to_string(index), gid);
+    if (!type.empty()) {
+      Write(port + "gid_attrs/types/" + std::to_string(index), type);
+      Write(port + "gid_attrs/ndevs/" + std::to_string(index), netdev);
+    }
+  }
+
+  void Write(const std::string& path, const std::string& text) {
+    std::filesystem::create_directories((root_ / path).parent_path());
+    std::ofstream(root_ / path) << text << "\n";
   }
 
   void AddFile(const std::string& path) { std::ofstream(root_ / path) << "\n"; }

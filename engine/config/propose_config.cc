@@ -1,0 +1,255 @@
+#include "engine/config/propose_config.h"
+
+#include <algorithm>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/status.h"
+#include "engine/config/check_cluster_config.h"
+#include "engine/config/write_cluster_config.h"
+
+namespace sparkspan::engine::config {
+namespace {
+
+using fabric::Interface;
+using fabric::InterfaceAddress;
+
+constexpr std::uint16_t kControlPort = 7100;
+constexpr std::uint16_t kDataPort = 7200;
+constexpr std::int64_t kFabricMbps = 40'000;  // Faster than any management port.
+
+// An interface of each node, all in one subnet.
+struct Plane {
+  fabric::Ipv4Address network;
+  int prefix_length = 0;
+  std::vector<const Interface*> interfaces;  // [nodes]
+  std::vector<fabric::Ipv4Address> addresses;
+
+  std::int64_t slowest_mbps() const {
+    std::int64_t slowest = INT64_MAX;
+    for (const Interface* interface : interfaces) {
+      slowest = std::min(slowest, interface->speed_mbps.value_or(0));
+    }
+    return slowest;
+  }
+  bool has_virtual() const {
+    return std::any_of(interfaces.begin(), interfaces.end(), [](const Interface* interface) {
+      return interface->is_virtual();
+    });
+  }
+  std::string network_text() const {
+    return absl::StrFormat("%s/%d", ToString(network), prefix_length);
+  }
+};
+
+bool IsEligible(const Interface& interface, const InterfaceAddress& held) {
+  return interface.is_up() && !interface.is_wireless && !held.address.IsLoopback() &&
+         held.prefix_length > 0 && held.prefix_length < 32;
+}
+
+// The node's only interface in the network; empty when it has none or several.
+std::optional<std::pair<const Interface*, fabric::Ipv4Address>> OnlyMember(
+    const NodeDescription& node, fabric::Ipv4Address network, int prefix_length) {
+  std::optional<std::pair<const Interface*, fabric::Ipv4Address>> member;
+  for (const Interface& interface : node.interfaces) {
+    for (const InterfaceAddress& held : interface.addresses) {
+      if (IsEligible(interface, held) && held.prefix_length == prefix_length &&
+          NetworkOf(held.address, prefix_length) == network) {
+        if (member.has_value()) {
+          return std::nullopt;
+        }
+        member = std::pair(&interface, held.address);
+      }
+    }
+  }
+  return member;
+}
+
+std::vector<Plane> CommonPlanes(const std::vector<NodeDescription>& nodes) {
+  std::vector<Plane> planes;
+  for (const Interface& interface : nodes[0].interfaces) {
+    for (const InterfaceAddress& held : interface.addresses) {
+      if (!IsEligible(interface, held)) {
+        continue;
+      }
+      Plane plane{NetworkOf(held.address, held.prefix_length), held.prefix_length, {}, {}};
+      for (const NodeDescription& node : nodes) {
+        const auto member = OnlyMember(node, plane.network, plane.prefix_length);
+        if (member.has_value()) {
+          plane.interfaces.push_back(member->first);
+          plane.addresses.push_back(member->second);
+        }
+      }
+      if (plane.interfaces.size() == nodes.size()) {
+        planes.push_back(std::move(plane));
+      }
+    }
+  }
+  return planes;
+}
+
+absl::Status NothingInCommon(const std::vector<NodeDescription>& nodes) {
+  std::string text;
+  for (const NodeDescription& node : nodes) {
+    text += absl::StrFormat("; %s has", node.name);
+    for (const Interface& interface : node.interfaces) {
+      text += " " + Describe(interface);
+    }
+  }
+  return absl::NotFoundError(
+      "no subnet has exactly one usable interface of every node: give the ends of each cable "
+      "static "
+      "addresses in a subnet of their own" +
+      text);
+}
+
+// The fastest, physical before virtual, then by the network's number.
+const Plane& BootstrapPlane(const std::vector<Plane>& planes) {
+  return *std::min_element(planes.begin(), planes.end(), [](const Plane& a, const Plane& b) {
+    return std::tuple(a.has_virtual(), -a.slowest_mbps(), a.network) <
+           std::tuple(b.has_virtual(), -b.slowest_mbps(), b.network);
+  });
+}
+
+// A management network where there is one, so that a pulled cable does not cut both planes.
+const Plane& ControlPlane(const std::vector<Plane>& planes, const Plane& bootstrap) {
+  for (const Plane& plane : planes) {
+    if (plane.network != bootstrap.network && !plane.has_virtual() &&
+        plane.slowest_mbps() < kFabricMbps) {
+      return plane;
+    }
+  }
+  return bootstrap;
+}
+
+// The other half of a cage: the same port label, another PCI domain.
+const Interface* OtherHalf(const NodeDescription& node, const Interface& half) {
+  for (const Interface& other : node.interfaces) {
+    if (other.name != half.name && !half.phys_port_name.empty() &&
+        other.phys_port_name == half.phys_port_name && other.is_up()) {
+      return &other;
+    }
+  }
+  return nullptr;
+}
+
+std::string DataNote(const NodeDescription& node, const Interface& bootstrap) {
+  if (bootstrap.rdma_devices.empty()) {
+    return "data: tcp over the bootstrap interface, which has no RDMA device.";
+  }
+  const Interface* half = OtherHalf(node, bootstrap);
+  const std::string rails = bootstrap.name + (half == nullptr ? "" : ", " + half->name);
+  return absl::StrFormat(
+      "data: tcp over the bootstrap interface. Its rails for RDMA, which this release cannot use, "
+      "are [%s].",
+      rails);
+}
+
+NodeConfig OneNode(const NodeDescription& description, std::size_t place) {
+  NodeConfig node;
+  node.name = description.name;
+  node.data = DataTransport::kTcp;
+  RankConfig& rank = node.ranks.emplace_back();
+  rank.rank = Rank(static_cast<std::int32_t>(place));
+  rank.device.cpu_threads = std::max(1, description.cpus);
+  rank.control_port = kControlPort;
+  rank.data_port = kDataPort;
+  return node;
+}
+
+ClusterConfig Defaults(const std::string& head, const std::string& model_path) {
+  ClusterConfig config;
+  config.cluster = "sparkspan";
+  config.head = head;
+  config.model.path = model_path;
+  const std::string folder = model_path.substr(model_path.find_last_of('/') + 1);
+  config.model.served_names = {folder.empty() ? "model" : folder};
+  config.profiles["long"] = config.limits;
+  config.profiles["long"].context_length = 1'048'576;
+  config.profiles["long"].sequences = 6;
+  config.profiles["wide"] = config.limits;
+  config.profiles["wide"].context_length = 204'800;
+  config.profiles["wide"].sequences = 16;
+  config.api.address = "127.0.0.1";
+  config.api.tls.plaintext = true;
+  config.control_tls.plaintext = true;
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<Proposal> ProposeConfig(const std::vector<NodeDescription>& nodes,
+                                       const std::string& model_path) {
+  if (nodes.empty()) {
+    return absl::InvalidArgumentError("no node is described");
+  }
+  Proposal proposal;
+  proposal.config = Defaults(nodes[0].name, model_path);
+  proposal.notes = {
+      "Proposed by `sparkspan init`. Read it, change it, and give the same file to every node: "
+      "nothing in it is chosen anew when the daemons start.",
+      "head: the first node described.",
+      "limits: defaults. profiles: long is 1M tokens x 6 sequences, wide 200K x 16; name one in "
+      "`profile` to use it.",
+      "api: only this node's programs reach 127.0.0.1; give the management address to serve "
+      "others, "
+      "and a keys_file.",
+      "control_tls: plaintext, which is for links that nobody else is on."};
+  if (nodes.size() == 1) {
+    NodeConfig node = OneNode(nodes[0], 0);
+    node.control = {"lo", {0x7F000001}};
+    node.bootstrap = node.control;
+    proposal.config.nodes = {std::move(node)};
+    proposal.nodes = {{"control and bootstrap: loopback, since there is one node.",
+                       absl::StrFormat("cpu_threads: all %d CPUs.", nodes[0].cpus)}};
+    RETURN_IF_ERROR(Check(proposal.config));
+    return proposal;
+  }
+  const std::vector<Plane> planes = CommonPlanes(nodes);
+  if (planes.empty()) {
+    return NothingInCommon(nodes);
+  }
+  const Plane& bootstrap = BootstrapPlane(planes);
+  const Plane& control = ControlPlane(planes, bootstrap);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    NodeConfig node = OneNode(nodes[i], i);
+    node.control = {control.interfaces[i]->name, control.addresses[i]};
+    node.bootstrap = {bootstrap.interfaces[i]->name, bootstrap.addresses[i]};
+    proposal.config.nodes.push_back(std::move(node));
+    proposal.nodes.push_back(
+        {absl::StrFormat("control: %s, in %s as the others', %s.",
+                         Describe(*control.interfaces[i]),
+                         control.network_text(),
+                         &control == &bootstrap ? "since no management network joins the nodes"
+                                                : "a network apart from the one of collectives"),
+         absl::StrFormat("bootstrap: %s, in %s as the others', the fastest network that joins the "
+                         "nodes.",
+                         Describe(*bootstrap.interfaces[i]),
+                         bootstrap.network_text()),
+         DataNote(nodes[i], *bootstrap.interfaces[i]),
+         absl::StrFormat("cpu_threads: all %d CPUs.", nodes[i].cpus)});
+  }
+  RETURN_IF_ERROR(Check(proposal.config));
+  return proposal;
+}
+
+std::string ToYaml(const Proposal& proposal) {
+  std::string text;
+  for (const std::string& note : proposal.notes) {
+    text += "# " + note + "\n";
+  }
+  text += ToYaml(proposal.config);
+  for (std::size_t i = 0; i < proposal.config.nodes.size(); ++i) {
+    const std::string entry = "  - name: \"" + proposal.config.nodes[i].name + "\"\n";
+    std::string comments;
+    for (const std::string& note : proposal.nodes[i]) {
+      comments += "  # " + note + "\n";
+    }
+    text.insert(text.find(entry), comments);
+  }
+  return text;
+}
+
+}  // namespace sparkspan::engine::config

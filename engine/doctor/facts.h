@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/config/cluster_config.h"
+#include "engine/doctor/machine.h"
+#include "engine/fabric/environment.h"
+#include "engine/fabric/interfaces.h"
+#include "engine/fabric/rdma.h"
+#include "engine/fabric/routes.h"
+
+// What one machine shows of itself, read once; the checks only compute on it.
+namespace sparkspan::engine::doctor {
+
+struct Process {
+  int pid = 0;
+  std::string name;
+  bool holds_gpu = false;  // has /dev/nvidia-uvm open
+
+  bool operator==(const Process&) const = default;
+};
+
+struct ListeningPort {
+  fabric::Ipv4Address address;  // 0.0.0.0: every one
+  std::uint16_t port = 0;
+  std::string process;  // empty where it could not be found
+
+  bool operator==(const ListeningPort&) const = default;
+};
+
+// A stored configuration of NetworkManager or netplan for one interface.
+struct NetworkProfile {
+  std::string file;
+  std::string interface;  // empty: any that has no other
+  bool uses_dhcp = false;
+};
+
+// Of the folder of a checkpoint. Counts and sizes only: its content is the loader's matter.
+struct CheckpointFiles {
+  std::string path;
+  bool has_index = false;
+  std::int64_t shard_bytes = 0;
+  std::vector<std::string> missing_shards;  // that the index names
+  std::uint64_t index_hash = 0;
+};
+
+struct NodeFacts {
+  std::vector<fabric::Interface> interfaces;
+  std::vector<fabric::RdmaPort> rdma_ports;
+  std::vector<fabric::RouteEntry> routes;
+  // The route to each other node's control and bootstrap address.
+  std::map<fabric::Ipv4Address, absl::StatusOr<fabric::Route>> routes_to_peers;
+  std::map<std::string, std::int64_t> rp_filters;  // by interface, "all" among them
+
+  fabric::Variables fabric_variables;  // of the environment
+  std::vector<fabric::NcclConf> nccl_confs;
+  std::vector<NetworkProfile> profiles;
+
+  std::map<std::string, std::int64_t> memory_kib;  // /proc/meminfo
+  std::int64_t min_free_kib = 0;
+  std::optional<std::int64_t> memlock_bytes;  // empty: unlimited
+  std::string kernel;
+  std::string kernel_arguments;
+  std::string gpu_driver;  // empty: none
+  std::vector<Process> processes;
+  std::vector<ListeningPort> listening;
+  std::map<std::string, int> governors;            // number of CPUs by name
+  std::map<std::string, std::int64_t> pci_errors;  // corrected AER errors by interface
+  bool in_container = false;
+  bool has_rdma_files = false;  // /dev/infiniband/uverbs*
+  CheckpointFiles checkpoint;
+  std::optional<std::int64_t> disk_free_bytes;  // where the checkpoint lies
+};
+
+// Reads the facts that matter to `node`. Fails only where there are no interfaces to be read.
+absl::StatusOr<NodeFacts> CollectFacts(const Machine& machine,
+                                       const config::ClusterConfig& config,
+                                       const config::NodeConfig& node);
+
+// The interface of this name; null when there is none.
+const fabric::Interface* FindByName(const NodeFacts& facts, const std::string& name);
+
+}  // namespace sparkspan::engine::doctor

@@ -1,0 +1,133 @@
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "engine/doctor/examination.h"
+
+namespace sparkspan::engine::doctor {
+namespace {
+
+constexpr std::int64_t kStrict = 1;  // rp_filter: what comes in must be what would go out.
+
+void CheckRouteTo(const NodeFacts& facts,
+                  const char* plane,
+                  const fabric::DeclaredPin& own,
+                  const std::string& peer,
+                  fabric::Ipv4Address destination,
+                  Report* report) {
+  const auto found = facts.routes_to_peers.find(destination);
+  if (found == facts.routes_to_peers.end()) {
+    return;
+  }
+  const std::string subject =
+      absl::StrFormat("%s, node %s (%s)", plane, peer, ToString(destination));
+  const absl::StatusOr<fabric::Route>& route = found->second;
+  if (route.ok() && route->interface == own.interface) {
+    report->Pass("route.peer", subject, "leaves by " + route->interface);
+    return;
+  }
+  report->Fail(
+      "route.peer",
+      subject,
+      route.ok() ? "would leave by " + route->interface : std::string(route.status().message()),
+      "to leave by " + own.interface,
+      "put both ends of the link into one subnet that no other interface has");
+}
+
+void CheckDefaultRoutes(const Examination& examination, Report* report) {
+  const NodeFacts& facts = examination.facts;
+  bool on_fabric = false;
+  bool on_wireless = false;
+  for (const fabric::RouteEntry& route : facts.routes) {
+    if (!route.is_default()) {
+      continue;
+    }
+    const fabric::Interface* interface = FindByName(facts, route.interface);
+    const auto& rails = ResolvedRails(examination);
+    const bool is_rail = std::any_of(rails.begin(), rails.end(), [&](const fabric::Rail& rail) {
+      return rail.netdev == route.interface;
+    });
+    const bool is_cage = interface != nullptr && !interface->phys_port_name.empty();
+    if (is_rail || is_cage) {
+      on_fabric = true;
+      report->Warn("route.default",
+                   route.interface,
+                   "the default route leaves by a fabric interface",
+                   "no default route there",
+                   "take the gateway out of that interface's configuration");
+    }
+    if (interface != nullptr && interface->is_wireless) {
+      on_wireless = true;
+      report->Warn("route.wireless",
+                   route.interface,
+                   "the default route leaves by Wi-Fi",
+                   "a wired one, or none",
+                   "connect the management port and give its route the lower metric");
+    }
+  }
+  if (!on_fabric) {
+    report->Pass("route.default", "", "no default route leaves by a fabric interface");
+  }
+  if (!on_wireless) {
+    report->Pass("route.wireless", "", "no default route leaves by Wi-Fi");
+  }
+}
+
+void CheckReversePath(const Examination& examination, Report* report) {
+  const NodeFacts& facts = examination.facts;
+  const auto value = [&](const std::string& name) {
+    const auto found = facts.rp_filters.find(name);
+    return found == facts.rp_filters.end() ? std::int64_t{0} : found->second;
+  };
+  for (const DeclaredUse& use : DeclaredUses(examination)) {
+    // The kernel takes the larger of the two.
+    const std::int64_t filter = std::max(value("all"), value(use.interface));
+    const fabric::Interface* interface = FindByName(facts, use.interface);
+    const bool is_shared =
+        interface != nullptr && !interface->addresses.empty() &&
+        std::any_of(facts.interfaces.begin(), facts.interfaces.end(), [&](const auto& other) {
+          const int bits = interface->addresses[0].prefix_length;
+          return other.name != use.interface && !other.addresses.empty() && bits > 0 &&
+                 NetworkOf(other.addresses[0].address, bits) ==
+                     NetworkOf(interface->addresses[0].address, bits);
+        });
+    if (filter == kStrict && is_shared) {
+      report->Warn("route.reverse-path",
+                   use.subject(),
+                   "rp_filter 1 and a subnet that another interface has too: answers are dropped",
+                   "rp_filter 2, or a subnet of its own",
+                   "give each interface its own subnet");
+    } else {
+      report->Pass("route.reverse-path", use.subject(), absl::StrFormat("rp_filter %d", filter));
+    }
+  }
+}
+
+}  // namespace
+
+void CheckRoutes(const Examination& examination, Report* report) {
+  const config::NodeConfig& node = examination.node;
+  if (examination.config.nodes.size() == 1) {
+    report->Skip("route.peer", "there is one node only");
+  }
+  for (const config::NodeConfig& peer : examination.config.nodes) {
+    if (peer.name == node.name) {
+      continue;
+    }
+    CheckRouteTo(
+        examination.facts, "control", node.control, peer.name, peer.control.address, report);
+    if (!node.ranks.empty() && !peer.ranks.empty() &&
+        peer.bootstrap.address != peer.control.address) {
+      CheckRouteTo(examination.facts,
+                   "bootstrap",
+                   node.bootstrap,
+                   peer.name,
+                   peer.bootstrap.address,
+                   report);
+    }
+  }
+  CheckDefaultRoutes(examination, report);
+  CheckReversePath(examination, report);
+}
+
+}  // namespace sparkspan::engine::doctor

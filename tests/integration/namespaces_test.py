@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""Sparks out of network namespaces: what is declared carries everything, and nothing else does.
+
+    python3 tests/integration/namespaces_test.py
+
+SPARKSPAN_BIN names the folder of the programs (default build/release/bin). Needs the right to make
+network namespaces (root), and says so when it has not.
+"""
+
+import glob
+import json
+import socket
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from local_server import MODEL, PROGRAM, chat_body  # noqa: E402
+from spark_network import SparkCluster, SparkNetwork, why_not  # noqa: E402
+
+COUNT = "Count from 7 to 15."
+COUNTED = "7, 8, 9, 10, 11, 12, 13, 14, 15"
+CONTROL_PORT, DATA_PORT = 7100, 7200
+# What a link that nobody uses may show: the kernel's own talk with its neighbours.
+KERNEL_TALK = {"arp", "ipv6 neighbour discovery", "igmp"}
+# Far below the 60 s of a step: only news of the link, or the socket's own error, can be so quick.
+# The time that it took is printed.
+LINK_SECONDS_MAX = 20
+
+
+def config_for(network: SparkNetwork, control: int | str = 0, bootstrap: int | str = 1) -> str:
+    """cluster.yaml of the network: control and bootstrap by half of the cage, or by interface."""
+    def pin(name: str, plane: int | str) -> str:
+        interface = network.qsfp(name, plane) if isinstance(plane, int) else plane
+        return f"{{interface: {interface}, address: {network.address(name, interface)}}}"
+
+    nodes = "".join(
+        f"  - name: {name}\n    control: {pin(name, control)}\n"
+        f"    bootstrap: {pin(name, bootstrap)}\n    data: tcp\n"
+        f"    ranks: [{{rank: {rank}, device: {{cpu_threads: 1}}, control_port: {CONTROL_PORT}, "
+        f"data_port: {DATA_PORT}}}]\n" for rank, name in enumerate(network.names))
+    return (f"version: 1\ncluster: namespaces\nhead: spark1\nmodel:\n  path: {Path(MODEL).resolve()}\n"
+            "  served_names: [demo]\n  encoding_profile: preview\n  default_thinking: \"on\"\n"
+            "numerics: quantised\nexperts: split\ndraft: none\n"
+            "limits: {context_length: 2048, sequences: 2, step_rows: 512, kv_tokens: 4096, "
+            "memory_reserve: 64MiB}\n"
+            "api: {address: 127.0.0.1, port: 8000, tls: {plaintext: true}}\n"
+            "control_tls: {plaintext: true}\n"
+            "timeouts: {heartbeat_ms: 500, step_ms: 60000, start_ms: 240000}\n"
+            f"nodes:\n{nodes}")
+
+
+@unittest.skipIf(why_not(), why_not())
+class PairTest(unittest.TestCase):
+    """Two Sparks: the head's cable is in cage f0, the other end in cage f1."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.network = cls.enterClassContext(SparkNetwork(2))
+
+    def assert_only_declared(self, frames, declared):
+        """`declared`: by Spark, the port that each declared interface may carry."""
+        others = {}
+        for name, interfaces in frames.items():
+            for interface, kinds in interfaces.items():
+                port = declared[name].get(interface)
+                if interface == "lo":
+                    continue
+                for kind, count in kinds.items():
+                    if kind in KERNEL_TALK:
+                        others[kind] = others.get(kind, 0) + count
+                    else:
+                        self.assertEqual(kind, f"tcp {port}", f"{name} {interface}: {kinds}")
+        print(f"beside declared traffic: {others}")
+
+    def test_control_and_data_cross_declared_links_only(self):
+        network = self.network
+        halves = {name: (network.qsfp(name, 0), network.qsfp(name, 1)) for name in network.names}
+        before = {name: network.bytes_of(name) for name in network.names}
+        frames = {}
+        with network.sniffed(frames):
+            with SparkCluster(network, config_for(network), PROGRAM) as cluster:
+                cluster.wait_until_ready()
+                status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
+                self.assertEqual(status, 200, text)
+                self.assertEqual(json.loads(text)["choices"][0]["message"]["content"], COUNTED)
+                rails = [rank["rails"] for rank in json.loads(cluster.curl("/status.json")[1])["ranks"]]
+                self.assertIn("cleared inherited NCCL_SOCKET_IFNAME=wlP9s9", cluster.log_text())
+        # The head's own worker is reached inside the machine; the other one by the declared half.
+        self.assertEqual(rails[1][0]["interface"], halves["spark1"][0])
+        self.assertEqual(rails[1][0]["binding"], "device")
+        # Each rank reaches the other from its own bootstrap half.
+        for rank, name in enumerate(network.names):
+            self.assertEqual(rails[rank][1]["plane"], "data")
+            self.assertEqual(rails[rank][1]["interface"], halves[name][1])
+        self.assert_only_declared(frames, {
+            name: {control: CONTROL_PORT, data: DATA_PORT}
+            for name, (control, data) in halves.items()})
+        after = {name: network.bytes_of(name) for name in network.names}
+        for name, (control, data) in halves.items():
+            grown = {interface: after[name][interface] - before[name][interface]
+                     for interface in after[name]}
+            print(f"{name}: bytes {grown}")
+            self.assertGreater(frames[name][control][f"tcp {CONTROL_PORT}"], 10)
+            self.assertGreater(frames[name][data][f"tcp {DATA_PORT}"], 10)
+            self.assertGreater(grown[control], 2_000)
+            self.assertGreater(grown[data], 100_000)
+
+    def test_a_cut_link_is_reported_at_once_and_nothing_goes_elsewhere(self):
+        network = self.network
+        for half, plane in ((1, "data"), (0, "control")):
+            frames = {}
+            with self.subTest(plane), SparkCluster(network, config_for(network), PROGRAM) as cluster:
+                cluster.wait_until_ready()
+                body = chat_body(COUNT, stream=True, max_tokens=1500, ignore_eos=True)
+                client = network.start("spark1", "curl", "-sSN", "-m", "300", "-H",
+                                       "Content-Type: application/json", "-d", json.dumps(body),
+                                       cluster.API + "/v1/chat/completions")
+                for _ in range(6):
+                    self.assertTrue(client.stdout.readline())
+                with network.sniffed(frames):
+                    began = time.monotonic()
+                    network.set_link("spark2", network.qsfp("spark2", half), "down")
+                    rest = client.communicate(timeout=120)[0]
+                    took = time.monotonic() - began
+                    ready, reason = cluster.curl("/ready")
+                network.set_link("spark2", network.qsfp("spark2", half), "up")
+                print(f"{plane} link down: the client's error after {took:.2f} s; /ready: {reason}")
+                self.assertIn('"error"', rest)
+                self.assertLess(took, LINK_SECONDS_MAX)
+                self.assertEqual(ready, 503)
+                self.assertIn("lost its link", cluster.log_text())
+                self.assert_only_declared(frames, {
+                    name: {network.qsfp(name, 0): CONTROL_PORT, network.qsfp(name, 1): DATA_PORT}
+                    for name in network.names})
+                cluster.wait_until_ready()
+                status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
+                self.assertEqual((status, COUNTED in text), (200, True), text)
+
+    def test_control_may_use_the_management_port(self):
+        network = self.network
+        frames = {}
+        with network.sniffed(frames):
+            with SparkCluster(network, config_for(network, "enP7s7", 0), PROGRAM) as cluster:
+                cluster.wait_until_ready()
+                self.assertEqual(cluster.curl("/v1/chat/completions", chat_body(COUNT))[0], 200)
+        self.assert_only_declared(frames, {
+            name: {"enP7s7": CONTROL_PORT, network.qsfp(name, 0): DATA_PORT}
+            for name in network.names})
+
+    def test_wrong_and_ambiguous_names_refuse_to_start_and_list_candidates(self):
+        network = self.network
+        right = config_for(network)
+        own = network.qsfp("spark1", 0)
+        for wrong, meant in (("enp1s0f0", f"'{own}' begins so"),
+                             ("ENP1S0F0NP0", f"'{own}' differs in case"),
+                             ("enp1s0f1np1", "no interface is named exactly")):
+            config = right.replace(f"interface: {own},", f"interface: {wrong},")
+            with self.subTest(wrong), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                file.write(config)
+                file.flush()
+                for program in (["sparkspan-worker", "--rank", "0"], ["sparkspan-head"]):
+                    done = network.run("spark1", str(PROGRAM.parent / program[0]), "--cluster",
+                                       file.name, *program[1:])
+                    self.assertEqual(done.returncode, 1, done.stderr)
+                    self.assertIn(meant, done.stderr)
+                    for candidate in (own, "enP7s7", "wlP9s9", "tailscale0"):
+                        self.assertIn(f"{candidate} (up", done.stderr)
+
+    def doctor(self, name, config):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write(config)
+            file.flush()
+            done = self.network.run(name, str(PROGRAM), "doctor", "--cluster", file.name, "--node",
+                                    name, "--json")
+        self.assertIn(done.returncode, (0, 3, 4), done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual(report["exit_code"], done.returncode)
+        return report
+
+    def test_the_doctor_asks_the_kernel_for_the_way_to_the_peer(self):
+        network = self.network
+
+        def routes():
+            report = self.doctor("spark1", config_for(network))
+            return {finding["subject"]: (finding["outcome"], finding["found"])
+                    for finding in report["findings"] if finding["id"] == "route.peer"}
+
+        control = "control, node spark2 (192.168.177.2)"
+        self.assertEqual(routes()[control], ("pass", f"leaves by {network.qsfp('spark1', 0)}"))
+        network.ip("spark1", "route", "add", "192.168.177.2/32", "dev", "wlP9s9")
+        try:
+            self.assertEqual(routes()[control], ("failure", "would leave by wlP9s9"))
+        finally:
+            network.ip("spark1", "route", "del", "192.168.177.2/32", "dev", "wlP9s9")
+
+    def test_nccl_bootstraps_from_the_pinned_address(self):
+        libraries = glob.glob("/usr/local/cuda*/lib*/libnccl.so.2") + glob.glob(
+            "/usr/lib/*/libnccl.so.2")
+        if not libraries:
+            self.skipTest("NCCL is not installed")
+        report = self.doctor("spark1", config_for(self.network))
+        settings = next(finding["found"] for finding in report["findings"]
+                        if finding["id"] == "nccl.settings")
+        script = ("import ctypes, sys; data = ctypes.create_string_buffer(128); "
+                  f"fault = ctypes.CDLL('{libraries[0]}').ncclGetUniqueId(data); "
+                  "sys.stdout.write(f'{fault} ' + data.raw.hex())")
+        done = self.network.run("spark1", "python3", "-c", script,
+                                env=dict(setting.split("=", 1) for setting in settings.split()))
+        fault, unique_id = done.stdout.split()[-2:]
+        self.assertEqual(fault, "0", done.stderr)
+        # 8 bytes of magic, then a sockaddr_in: family, port, address.
+        address = socket.inet_ntoa(bytes.fromhex(unique_id)[12:16])
+        self.assertEqual(address, self.network.address("spark1", self.network.qsfp("spark1", 1)))
+
+
+@unittest.skipIf(why_not(), why_not())
+class TripleTest(unittest.TestCase):
+    """Three Sparks behind a switch."""
+
+    def test_three_sparks_answer_over_declared_links(self):
+        with SparkNetwork(3) as network:
+            frames = {}
+            with network.sniffed(frames):
+                with SparkCluster(network, config_for(network), PROGRAM) as cluster:
+                    cluster.wait_until_ready()
+                    status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
+                    self.assertEqual((status, COUNTED in text), (200, True), text)
+            for name in network.names:
+                for interface, kinds in frames[name].items():
+                    ports = {network.qsfp(name, 0): CONTROL_PORT, network.qsfp(name, 1): DATA_PORT}
+                    spoken = {kind for kind in kinds if kind not in KERNEL_TALK}
+                    if interface != "lo":
+                        self.assertLessEqual(spoken, {f"tcp {ports.get(interface)}"},
+                                             f"{name} {interface}")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

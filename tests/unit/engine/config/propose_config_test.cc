@@ -1,0 +1,124 @@
+#include "engine/config/propose_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/config/check_supported.h"
+#include "engine/config/parse_cluster_config.h"
+
+namespace sparkspan::engine::config {
+namespace {
+
+using fabric::Interface;
+using testing::AllOf;
+using testing::HasSubstr;
+
+Interface Make(const std::string& name,
+               const std::string& pci,
+               std::int64_t mbps,
+               const char* address,
+               const std::string& port = "") {
+  Interface interface;
+  interface.name = name;
+  interface.operstate = "up";
+  interface.pci_address = pci;
+  interface.speed_mbps = mbps;
+  interface.phys_port_name = port;
+  if (!port.empty()) {
+    interface.rdma_devices = {"roce" + name.substr(2)};
+  }
+  if (address != nullptr) {
+    interface.addresses = {{name, *fabric::ParseIpv4(address), 24}};
+  }
+  return interface;
+}
+
+// A Spark whose cage `cage` is cabled, with address `last` in each network.
+NodeDescription Spark(const std::string& name, char cage, const std::string& last) {
+  const std::string digit(1, cage);
+  const std::string half = "s0f" + digit + "np" + digit;
+  NodeDescription node{name, 20, {}};
+  node.interfaces = {Make("enp1" + half,
+                          "0000:01:00." + digit,
+                          200'000,
+                          ("192.168.177." + last).c_str(),
+                          "p" + digit),
+                     Make("enP2p1" + half,
+                          "0002:01:00." + digit,
+                          200'000,
+                          ("192.168.178." + last).c_str(),
+                          "p" + digit),
+                     Make("enP7s7", "0007:01:00.0", 10'000, ("192.168.1." + last).c_str()),
+                     Make("wlP9s9", "0009:01:00.0", 866, ("192.168.0." + last).c_str()),
+                     Make("tailscale0", "", 0, ("100.64.0." + last).c_str())};
+  node.interfaces[3].is_wireless = true;
+  return node;
+}
+
+TEST(ProposeConfig, TwoSparksMeetOnTheCableAndAreControlledOverTheManagementPort) {
+  const auto proposal = ProposeConfig({Spark("spark1", '0', "1"), Spark("spark2", '1', "2")},
+                                      "/var/lib/sparkspan/Model");
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  const std::vector<NodeConfig>& nodes = proposal->config.nodes;
+  ASSERT_EQ(nodes.size(), 2u);
+  EXPECT_EQ(nodes[0].control, (fabric::DeclaredPin{"enP7s7", {0xC0A80101}}));
+  EXPECT_EQ(nodes[0].bootstrap, (fabric::DeclaredPin{"enp1s0f0np0", {0xC0A8B101}}));
+  EXPECT_EQ(nodes[1].bootstrap, (fabric::DeclaredPin{"enp1s0f1np1", {0xC0A8B102}}));
+  EXPECT_TRUE(CheckSupported(proposal->config).ok());
+}
+
+TEST(ProposeConfig, TheFileIsReadBackAsProposedAndExplainsItself) {
+  const auto proposal = ProposeConfig({Spark("spark1", '0', "1"), Spark("spark2", '1', "2")}, "/m");
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  const std::string text = ToYaml(*proposal);
+  const auto read = ParseClusterConfig(text, "proposed.yaml");
+  ASSERT_TRUE(read.ok()) << read.status() << "\n" << text;
+  EXPECT_EQ(*read, proposal->config);
+  EXPECT_THAT(text,
+              AllOf(HasSubstr("  # bootstrap: enp1s0f1np1 (up, 200000 Mb/s, 192.168.177.2/24), in "
+                              "192.168.177.0/24 as the others', the fastest"),
+                    HasSubstr("are [enp1s0f0np0, enP2p1s0f0np0]."),
+                    HasSubstr("  # control: enP7s7 (up, 10000 Mb/s"),
+                    HasSubstr("profiles: long is 1M tokens x 6")));
+}
+
+TEST(ProposeConfig, WithoutAManagementNetworkTheCableCarriesBoth) {
+  std::vector<NodeDescription> nodes = {Spark("spark1", '0', "1"), Spark("spark2", '0', "2")};
+  nodes[1].interfaces[2].operstate = "down";
+  const auto proposal = ProposeConfig(nodes, "/m");
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  EXPECT_EQ(proposal->config.nodes[1].control, proposal->config.nodes[1].bootstrap);
+}
+
+TEST(ProposeConfig, ASubnetWithTwoInterfacesOfANodeIsAmbiguousAndNotUsed) {
+  std::vector<NodeDescription> nodes = {Spark("spark1", '0', "1"), Spark("spark2", '0', "2")};
+  nodes[0].interfaces[1].addresses = {{"enP2p1s0f0np0", {0xC0A8B10B}, 24}};
+  const auto proposal = ProposeConfig(nodes, "/m");
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  EXPECT_EQ(proposal->config.nodes[0].bootstrap.interface, "enP7s7");
+}
+
+TEST(ProposeConfig, NodesWithoutACommonSubnetAreListed) {
+  std::vector<NodeDescription> nodes = {Spark("spark1", '0', "1"), Spark("spark2", '0', "2")};
+  for (Interface& interface : nodes[1].interfaces) {
+    interface.addresses.clear();
+  }
+  const auto proposal = ProposeConfig(nodes, "/m");
+  EXPECT_THAT(std::string(proposal.status().message()),
+              AllOf(HasSubstr("static addresses in a subnet of their own"),
+                    HasSubstr("spark2 has enp1s0f0np0 (up, 200000 Mb/s, no IPv4 address)")));
+}
+
+TEST(ProposeConfig, OneNodeUsesLoopback) {
+  const auto proposal = ProposeConfig({Spark("spark1", '0', "1")}, "/models/Demo");
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  EXPECT_EQ(proposal->config.nodes[0].control.interface, "lo");
+  EXPECT_EQ(proposal->config.model.served_names, std::vector<std::string>{"Demo"});
+  EXPECT_EQ(*ParseClusterConfig(ToYaml(*proposal), "f"), proposal->config);
+}
+
+}  // namespace
+}  // namespace sparkspan::engine::config
