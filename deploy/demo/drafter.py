@@ -74,7 +74,10 @@ class ConfidenceHead(nn.Module):
 
 
 class Stage(Layer):
-    """One stage: a window layer over blocks. The first also reads the taps, the last has the heads."""
+    """One stage: a window layer over blocks.
+
+    The first stage also projects the taps, the last one has the heads.
+    """
 
     def __init__(self, config: Config, number: int, stages: int) -> None:
         super().__init__(config, config.num_hidden_layers + number)

@@ -19,7 +19,7 @@ from batches import Encoder, training_batches
 from drafter import Drafter
 from model import Config, Model
 from tasks import evaluation_examples
-from train_drafter import choose_blocks, examples, score
+from train_drafter import choose_blocks, examples, score, traced
 
 MODEL = Path(__file__).parent / "model"
 NOISE_TOKEN = "<｜place▁holder▁no▁799｜>"
@@ -94,9 +94,10 @@ def check_blocks(encoder: Encoder) -> None:
     batch = next(training_batches(encoder, examples(3, 0)))
     blocks = choose_blocks(batch, size, 4, torch.Generator().manual_seed(5))
     inputs, targets, weights = batch
+    source = traced(target, batch, config.dspark_target_layer_ids, torch.float32)
     total, weight_sum, lengths = 0.0, 0.0, []
     with torch.no_grad():
-        result = score(target, drafter, batch, blocks, False, torch.float32)
+        result = score(target, drafter, source, blocks, False, torch.float32)
         finals, taps = target.trace(inputs, True, config.dspark_target_layer_ids)
         for row, places in enumerate(blocks.places.tolist()):
             for block, place in enumerate(places):
@@ -150,7 +151,7 @@ def check_acceptance(encoder: Encoder) -> None:
 
 
 def check_storing() -> None:
-    """A stored drafter comes back as rounded, in 12 MB, and the target's shards stay as they are."""
+    """A stored drafter comes back as rounded, in 12 MB, and the target stays as it is."""
     torch.manual_seed(2)
     drafter = Drafter(Config.load(MODEL / "config.json"), 2)
     with tempfile.TemporaryDirectory() as name:

@@ -12,6 +12,7 @@ import argparse
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ SHARES = {
 }
 BRIEF_SHARE = 0.7
 ANCHORS_MAX = 16
+BATCHES_KEPT = 64
 CE_SHARE, L1_SHARE, CONFIDENCE_SHARE = 0.1, 0.9, 1.0
 MATRIX_RATE, OTHER_RATE = 0.02, 0.004
 WARM_UP_STEPS = 20
@@ -103,6 +105,35 @@ def examples(seed: int, step: int) -> Iterator[Example]:
 
 
 @dataclass
+class Traced:
+    """A batch and what the target makes of it."""
+
+    batch: Batch
+    finals: torch.Tensor  # [batch, tokens, hidden]
+    taps: list[torch.Tensor]  # of [batch, tokens, hidden]
+
+
+def traced(target: Model, batch: Batch, taps: list[int], dtype: torch.dtype) -> Traced:
+    """The batch with the target's states, all roundings applied."""
+    with torch.no_grad(), precision_of(dtype):
+        return Traced(batch, *target.trace(batch[0], True, taps))
+
+
+def with_earlier(fresh: Iterator[Traced], seed: int) -> Iterator[Traced]:
+    """Each batch and then an earlier one, as the target's pass costs as much as a step.
+
+    A batch that comes again gets other anchors.
+    """
+    rng = random.Random(seed)
+    kept: deque[Traced] = deque(maxlen=BATCHES_KEPT)
+    for batch in fresh:
+        yield batch
+        if kept:
+            yield rng.choice(kept)
+        kept.append(batch)
+
+
+@dataclass
 class Blocks:
     """Blocks of a batch: where they start and what should follow.
 
@@ -139,25 +170,23 @@ class Score:
     """What a batch gives: the loss, and the length that the distributions promise."""
 
     loss: torch.Tensor
-    length: float  # mean of 1 + sum over rows of the chance that all drafts up to there are accepted
+    length: float  # mean over the blocks of 1 + the expected number of accepted drafts
     agreement: float  # share of labels that are the target's own choice
 
 
 def score(
     target: Model,
     drafter: Drafter,
-    batch: Batch,
+    source: Traced,
     blocks: Blocks,
     rounded: bool,
     dtype: torch.dtype,
 ) -> Score:
     """The loss of DSpark's training on the blocks of a batch."""
-    inputs, valid = batch[0], blocks.valid
+    inputs, valid = source.batch[0], blocks.valid
     size = valid.shape[2]
     with precision_of(dtype):
-        with torch.no_grad():
-            finals, taps = target.trace(inputs, True, drafter.config.dspark_target_layer_ids)
-        states = drafter(target, inputs, taps, blocks.places, rounded)[valid]
+        states = drafter(target, inputs, source.taps, blocks.places, rounded)[valid]
         logits = drafter.base_logits(target, states)
         correction, confidence = drafter.follow(states, blocks.previous[valid])
     logits = logits + correction
@@ -165,7 +194,7 @@ def score(
     rows = (blocks.places[..., None] + torch.arange(size)).clamp(max=inputs.shape[1] - 1)
     sequence = torch.arange(len(inputs))[:, None, None].expand_as(rows)
     with torch.no_grad():
-        judge = target.logits(finals[sequence[valid], rows[valid]].float())
+        judge = target.logits(source.finals[sequence[valid], rows[valid]].float())
         agreement = (judge.argmax(-1) == labels).float().mean().item()
         chances = judge.softmax(-1)
     distance = (logits.softmax(-1) - chances).abs().sum(-1)
@@ -258,8 +287,11 @@ def main() -> None:
         record(log, step=step, acceptance_length=lengths)
 
     generator = torch.Generator().manual_seed(arguments.seed + step)
-    stream = training_batches(encoder, examples(arguments.seed, step))
-    size = drafter.config.dspark_block_size
+    size, taps = drafter.config.dspark_block_size, drafter.config.dspark_target_layer_ids
+    batches = training_batches(encoder, examples(arguments.seed, step))
+    sources = with_earlier(
+        (traced(target, batch, taps, dtype) for batch in batches), arguments.seed + step
+    )
     seconds = 60 * arguments.minutes
     shown: list[tuple[float, float, float]] = []
     saved = probed = elapsed
@@ -268,11 +300,11 @@ def main() -> None:
         progress = elapsed / seconds
         rounds_weights = progress >= WEIGHT_ROUNDING_FROM
         rounded = progress >= ACTIVATION_ROUNDING_FROM
-        batch = next(stream)
-        blocks = choose_blocks(batch, size, ANCHORS_MAX, generator)
+        source = next(sources)
+        blocks = choose_blocks(source.batch, size, ANCHORS_MAX, generator)
         drafter.train()
         with rounded_weights(drafter, rounds_weights):
-            result = score(target, drafter, batch, blocks, rounded, dtype)
+            result = score(target, drafter, source, blocks, rounded, dtype)
             result.loss.backward()
         shown.append((result.loss.item(), result.length, result.agreement))
         factor = min(1.0, (step + 1) / WARM_UP_STEPS) * linear_decay(progress)
