@@ -61,7 +61,7 @@ def corrected(text: Text, best: list[int], eos: int) -> bool:
             return choice == eos
     if text.answer[-1] != eos and len(text.answer) < ANSWER_TOKENS_MAX:
         text.answer.append(best[len(text.answer)])
-    return text.answer[-1] == eos or len(text.answer) == ANSWER_TOKENS_MAX
+    return text.answer[-1] == eos or len(text.answer) >= ANSWER_TOKENS_MAX
 
 
 @torch.no_grad()
