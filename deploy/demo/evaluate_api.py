@@ -27,12 +27,12 @@ JSON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def ask(url: str, model: str, request: dict[str, Any], timeout: float) -> dict[str, Any]:
-    """The assistant's message that the server answers with."""
+    """The server's answer to a chat request."""
     body = json.dumps({"model": model, **request}).encode()
     headers = {"Content-Type": "application/json"}
     call = urllib.request.Request(f"{url}/chat/completions", body, headers)
     with urllib.request.urlopen(call, timeout=timeout) as answer:
-        return json.load(answer)["choices"][0]["message"]
+        return json.load(answer)
 
 
 def first_model(url: str) -> str:
@@ -101,7 +101,8 @@ def main() -> int:
 
     def answer(case: dict[str, Any]) -> dict[str, Any]:
         try:
-            return ask(url, model, case["request"], arguments.timeout)
+            reply = ask(url, model, case["request"], arguments.timeout)
+            return reply["choices"][0]["message"]
         except (urllib.error.URLError, OSError) as error:
             return {"content": f"request failed: {error}", "failed": True}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -61,6 +62,10 @@ class Config:
     num_hash_layers: int = 1
     routed_scaling_factor: float = 1.5
     swiglu_limit: float = 10.0
+    dspark_block_size: int = 5
+    dspark_markov_rank: int = 64
+    dspark_noise_token_id: int = 996
+    dspark_target_layer_ids: list[int] = field(default_factory=lambda: [2, 3, 4])
 
     @classmethod
     def load(cls, path: Path) -> "Config":
@@ -184,6 +189,34 @@ class Attention(nn.Module):
         rounded = straight_through(entries[..., :plain], CACHE_GROUP)
         return torch.cat((rounded, entries[..., plain:]), -1)
 
+    def queries(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, rounded: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotated queries [batch, tokens, heads, dim] and what to scale their scores by."""
+        config = self.config
+        low = rms_norm(self.wq_a(x, rounded), self.q_norm.weight, config.rms_norm_eps)
+        q = self.wq_b(low, rounded).unflatten(-1, (config.num_attention_heads, -1))
+        scale = inverse_rms(q, config.rms_norm_eps) * config.head_dim**-0.5
+        return rotate(q, cos.unsqueeze(-2), sin.unsqueeze(-2)), scale
+
+    def entries(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, rounded: bool
+    ) -> torch.Tensor:
+        """The window's entries [batch, tokens, dim], rotated; `round_cache` is still due."""
+        latent = rms_norm(self.wkv(x, rounded), self.kv_norm.weight, self.config.rms_norm_eps)
+        return rotate(latent, cos, sin)
+
+    def output(
+        self, mixed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, rounded: bool
+    ) -> torch.Tensor:
+        """The output [batch, tokens, hidden] of the heads' means [batch, tokens, heads, dim]."""
+        config = self.config
+        mixed = rotate(mixed, cos.unsqueeze(-2), sin.unsqueeze(-2), inverse=True)
+        groups = mixed.flatten(-2).unflatten(-1, (config.o_groups, -1)).unbind(2)
+        matrices = self.wo_a.weight.view(config.o_groups, config.o_lora_rank, -1).unbind()
+        low = torch.cat([F.linear(x.contiguous(), w) for x, w in zip(groups, matrices)], -1)
+        return self.wo_b(low, rounded)
+
     def forward(
         self,
         x: torch.Tensor,
@@ -193,30 +226,16 @@ class Attention(nn.Module):
         rounded: bool,
     ) -> torch.Tensor:
         """Attention of x [batch, tokens, hidden]; mask [tokens, keys] is added to the scores."""
-        config = self.config
-        batch, tokens, _ = x.shape
-        heads, dim, eps = config.num_attention_heads, config.head_dim, config.rms_norm_eps
-        low = rms_norm(self.wq_a(x, rounded), self.q_norm.weight, eps)
-        q = self.wq_b(low, rounded).view(batch, tokens, heads, dim)
-        scale = inverse_rms(q, eps) * dim**-0.5
-        q = rotate(q, cos[:tokens, None], sin[:tokens, None])
-        keys = rotate(
-            rms_norm(self.wkv(x, rounded), self.kv_norm.weight, eps), cos[:tokens], sin[:tokens]
-        )
+        tokens = x.shape[1]
+        q, scale = self.queries(x, cos, sin, rounded)
+        keys = self.entries(x, cos, sin, rounded)
         if self.ratio and tokens >= self.ratio:
             keys = torch.cat((keys, self.compressor(x, cos, sin, rounded)), 1)
         keys = self.round_cache(keys, rounded)
-        scores = torch.matmul(q.view(batch, tokens * heads, dim), keys.transpose(1, 2))
-        scores = scores.view(batch, tokens, heads, -1)
+        scores = torch.matmul(q.flatten(1, 2), keys.transpose(1, 2)).unflatten(1, (tokens, -1))
         chances = sink_softmax(scores, scale, mask, self.attn_sink)
-        mixed = torch.matmul(chances.view(batch, tokens * heads, -1), keys)
-        mixed = rotate(
-            mixed.view(batch, tokens, heads, dim), cos[:tokens, None], sin[:tokens, None], True
-        )
-        groups = mixed.view(batch, tokens, config.o_groups, -1).unbind(2)
-        matrices = self.wo_a.weight.view(config.o_groups, config.o_lora_rank, -1).unbind()
-        low = torch.cat([F.linear(x.contiguous(), w) for x, w in zip(groups, matrices)], -1)
-        return self.wo_b(low, rounded)
+        mixed = torch.matmul(chances.flatten(1, 2), keys).unflatten(1, (tokens, -1))
+        return self.output(mixed, cos, sin, rounded)
 
 
 class Gate(nn.Module):
@@ -404,19 +423,35 @@ class Layer(nn.Module):
         self,
         streams: torch.Tensor,
         ids: torch.Tensor,
-        cos: torch.Tensor,
-        sin: torch.Tensor,
-        mask: torch.Tensor,
+        plan: tuple[torch.Tensor, ...],
         rounded: bool,
     ) -> torch.Tensor:
-        """The streams [batch, tokens, hc_mult, hidden] after the layer."""
+        """The streams [batch, tokens, hc_mult, hidden] after the layer.
+
+        `plan` is what its attention takes beside the tokens: cos, sin and mask.
+        """
         eps = self.config.rms_norm_eps
         entering, post, comb = self.mix("attn", streams)
-        result = self.attn(rms_norm(entering, self.attn_norm.weight, eps), cos, sin, mask, rounded)
+        result = self.attn(rms_norm(entering, self.attn_norm.weight, eps), *plan, rounded)
         streams = spread(result, post, comb, streams)
         entering, post, comb = self.mix("ffn", streams)
         result = self.ffn(rms_norm(entering, self.ffn_norm.weight, eps), ids, rounded)
         return spread(result, post, comb, streams)
+
+
+def add_head_mix(module: nn.Module, config: Config) -> None:
+    """Gives a module the parameters by which `collapse` weighs its streams."""
+    streams, width = config.hc_mult, config.hc_mult * config.hidden_size
+    module.hc_head_fn = nn.Parameter(torch.randn(streams, width) / math.sqrt(width))
+    module.hc_head_base = nn.Parameter(torch.zeros(streams))
+    module.hc_head_scale = nn.Parameter(torch.full((1,), 0.1))
+
+
+def collapse(module: nn.Module, config: Config, streams: torch.Tensor) -> torch.Tensor:
+    """The streams [..., hc_mult, hidden] weighed to one by the module's `hc_head` parameters."""
+    gates = stream_gates(streams, module.hc_head_fn, config.rms_norm_eps)
+    pre = torch.sigmoid(gates * module.hc_head_scale + module.hc_head_base) + config.hc_eps
+    return weigh(pre, streams)
 
 
 class Model(nn.Module):
@@ -425,14 +460,10 @@ class Model(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        hidden, streams = config.hidden_size, config.hc_mult
+        hidden = config.hidden_size
         self.embed = Weight(config.vocab_size, hidden, fp8=False)
         self.layers = nn.ModuleList(Layer(config, i) for i in range(config.num_hidden_layers))
-        self.hc_head_fn = nn.Parameter(
-            torch.randn(streams, streams * hidden) / math.sqrt(streams * hidden)
-        )
-        self.hc_head_base = nn.Parameter(torch.zeros(streams))
-        self.hc_head_scale = nn.Parameter(torch.full((1,), 0.1))
+        add_head_mix(self, config)
         self.norm = Norm(hidden)
         self.head = Weight(config.vocab_size, hidden, fp8=False)
 
@@ -450,8 +481,21 @@ class Model(nn.Module):
             seen = torch.cat((seen, entry < (place[:, None] + 1) // ratio), 1)
         return torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, -1e30)
 
+    def embedded(self, ids: torch.Tensor) -> torch.Tensor:
+        """The streams [batch, tokens, hc_mult, hidden] that enter the first layer."""
+        states = self.embed.weight[ids]
+        if torch.is_autocast_enabled("cpu"):
+            states = states.to(torch.get_autocast_dtype("cpu"))
+        return states[:, :, None].repeat(1, 1, self.config.hc_mult, 1)
+
     def forward(self, ids: torch.Tensor, rounded: bool) -> torch.Tensor:
         """Normalised final states [batch, tokens, hidden] of ids [batch, tokens]."""
+        return self.trace(ids, rounded, ())[0]
+
+    def trace(
+        self, ids: torch.Tensor, rounded: bool, taps: Collection[int]
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The final states, and the mean of the streams after each layer in `taps`, ascending."""
         config = self.config
         tokens = ids.shape[1]
         assert self.attend_all_entries(tokens)
@@ -460,16 +504,14 @@ class Model(nn.Module):
         for ratio in set(config.compress_ratios[: config.num_hidden_layers]):
             cos, sin = rope_table(config, ratio, tokens)
             plans[ratio] = (cos.to(dtype), sin.to(dtype), self.mask(ratio, tokens, dtype))
-        states = self.embed.weight[ids]
-        if torch.is_autocast_enabled("cpu"):
-            states = states.to(torch.get_autocast_dtype("cpu"))
-        streams = states[:, :, None].repeat(1, 1, config.hc_mult, 1)
-        for layer in self.layers:
-            streams = layer(streams, ids, *plans[layer.attn.ratio], rounded)
-        gates = stream_gates(streams, self.hc_head_fn, config.rms_norm_eps)
-        pre = torch.sigmoid(gates * self.hc_head_scale + self.hc_head_base) + config.hc_eps
-        final = weigh(pre, streams)
-        return rms_norm(final, self.norm.weight, config.rms_norm_eps)
+        streams = self.embedded(ids)
+        tapped = []
+        for index, layer in enumerate(self.layers):
+            streams = layer(streams, ids, plans[layer.attn.ratio], rounded)
+            if index in taps:
+                tapped.append(streams.mean(2))
+        final = collapse(self, config, streams)
+        return rms_norm(final, self.norm.weight, config.rms_norm_eps), tapped
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Vocabulary scores of final states."""

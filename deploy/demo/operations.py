@@ -99,13 +99,13 @@ def rotate(
 class SinkSoftmax(torch.autograd.Function):
     """Softmax of scores [batch, tokens, heads, keys] with a sink logit per head.
 
-    Rows are scaled by `scale` [batch, tokens, heads, 1] first; `mask` [tokens, keys] is added.
+    Rows are scaled by `scale` [batch, tokens, heads, 1] first; `mask` [..., tokens, keys] is added.
     """
 
     @staticmethod
     def forward(ctx, scores, scale, mask, sink):
         chances = wide(scores) * scale
-        chances += mask[:, None]
+        chances += mask.unsqueeze(-2)
         largest = torch.maximum(chances.amax(-1, keepdim=True), sink[:, None])
         chances.sub_(largest).exp_()
         sunk = (sink[:, None] - largest).exp()

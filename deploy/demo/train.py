@@ -20,14 +20,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 
 import checkpoint
 from batches import Encoder, training_batches
 from checkpoint import rounded_weight
-from model import Config, Model
+from model import Config, Gate, Model
 from muon import Muon
 from scoring import by_task, exact
 from tasks import (
@@ -44,6 +46,7 @@ WARM_UP_STEPS = 20
 DECAY_FROM = 0.35
 BALANCE_RATE = 0.005
 BATCHES_PER_STEP = 2
+STATE_FILE = "state.pt"
 PROBE_SEED = 99
 PROBE_COUNT = 12
 
@@ -107,24 +110,27 @@ CONTINUED = Stage(
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
+def stack_of(config: Config, name: str, parameter: torch.Tensor) -> int:
+    """How many matrices the rows of a parameter hold."""
+    if ".experts." in name:
+        return parameter.shape[0]
+    stacks = {"wq_b": config.num_attention_heads, "wo_a": config.o_groups}
+    return stacks.get(name.split(".")[-2], 1)
+
+
 def parameter_groups(model: Model) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """The matrices for Muon, marked with their stack count, and everything else."""
-    config = model.config
-    stacks = {"wq_b": config.num_attention_heads, "wo_a": config.o_groups}
     matrices, others = [], []
     for name, parameter in model.named_parameters():
         if ".indexer." in name:
             parameter.requires_grad_(False)
-        elif ".experts." in name:
-            parameter.stack = parameter.shape[0]
-            matrices.append(parameter)
-        elif (
+        elif ".experts." in name or (
             name.startswith("layers.")
             and parameter.ndim == 2
             and name.endswith("weight")
             and ".gate." not in name
         ):
-            parameter.stack = stacks.get(name.split(".")[-2], 1)
+            parameter.stack = stack_of(model.config, name, parameter)
             matrices.append(parameter)
         else:
             others.append(parameter)
@@ -167,7 +173,7 @@ def rate(stage: Stage, progress: float, step: int) -> float:
 
 
 @contextmanager
-def rounded_weights(model: Model, active: bool) -> Iterator[None]:
+def rounded_weights(model: nn.Module, active: bool) -> Iterator[None]:
     """Puts the weights' stored values in their place; gradients still reach the full ones."""
     full = {}
     if active:
@@ -181,11 +187,10 @@ def rounded_weights(model: Model, active: bool) -> Iterator[None]:
         parameter.data = value
 
 
-def balance(model: Model, speed: float) -> None:
+def balance(model: nn.Module, speed: float) -> None:
     """Moves each router's selection bias towards an even load."""
-    for layer in model.layers:
-        gate = layer.ffn.gate
-        if not gate.hashed:
+    for gate in model.modules():
+        if isinstance(gate, Gate) and not gate.hashed:
             gate.bias += speed * torch.sign(gate.load.mean() - gate.load)
             gate.load.zero_()
 
@@ -202,6 +207,14 @@ def loss_of(model: Model, batch: tuple, rounded: bool, dtype: torch.dtype) -> to
         logits = model.logits(model(inputs, rounded))
     losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
     return (losses * weights.flatten()).sum()
+
+
+def record(log: TextIO, **values: Any) -> None:
+    """Prints values as a line of JSON and adds it to the log."""
+    text = json.dumps(values)
+    print(text, flush=True)
+    log.write(text + "\n")
+    log.flush()
 
 
 def main() -> None:
@@ -227,7 +240,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     arguments.run.mkdir(parents=True, exist_ok=True)
-    state_path = arguments.run / "state.pt"
+    state_path = arguments.run / STATE_FILE
     encoder = Encoder(arguments.model / "tokenizer.json")
     dtype = PRECISIONS[arguments.precision]
     state = torch.load(state_path, weights_only=True) if state_path.exists() else None
@@ -254,12 +267,6 @@ def main() -> None:
     probes = evaluation_examples(PROBE_SEED, PROBE_COUNT, published_keys())
     log = (arguments.run / "log.jsonl").open("a")
 
-    def record(**values) -> None:
-        text = json.dumps(values)
-        print(text, flush=True)
-        log.write(text + "\n")
-        log.flush()
-
     def save() -> None:
         torch.save(
             {
@@ -277,7 +284,7 @@ def main() -> None:
     def probe(rounded: bool) -> None:
         with precision_of(dtype), rounded_weights(model, rounded):
             right = exact(model, encoder, probes, rounded)
-        record(step=step, exact={t: f"{a}/{b}" for t, (a, b) in by_task(probes, right).items()})
+        record(log, step=step, exact={t: f"{a}/{b}" for t, (a, b) in by_task(probes, right).items()})
 
     source = Source(arguments.seed, step)
     stream = training_batches(encoder, source)
@@ -317,6 +324,7 @@ def main() -> None:
         if step % 25 == 0:
             now = time.monotonic()
             record(
+                log,
                 step=step,
                 minutes=round(elapsed / 60, 2),
                 loss=round(shown_loss / shown_weight, 4),
