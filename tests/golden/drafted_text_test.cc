@@ -119,6 +119,24 @@ TEST_P(DraftedText, OfSharedNoiseIsThatOfTheSameSeedWithoutDrafts) {
   EXPECT_GT(stats.draft_tokens_total, 0u);
 }
 
+// Penalties, bias and minimum length look at the drafts before a row as generated tokens.
+TEST_P(DraftedText, WithPenaltiesIsThePlainOne) {
+  std::vector<Asked> asked = Requests(4, 0);
+  for (Asked& one : asked) {
+    one.sampling.repetition_penalty = 1.3f;
+    one.sampling.frequency_penalty = 0.7f;
+    one.sampling.presence_penalty = 0.4f;
+    one.sampling.logit_bias = {{7, 2.5f}, {11, -100.0f}};
+    one.sampling.min_tokens = 20;
+    one.sampling.suppressed_until_min_tokens = {3, 4};
+  }
+  const Texts plain = Plain(asked, 1);
+  EXPECT_NE(plain, Plain(Requests(4, 0), 1)) << "the penalties must matter";
+  ScheduleStats stats;
+  EXPECT_EQ(Drafted(asked, 1, VerificationPolicy::kFixed, &stats), plain);
+  EXPECT_GT(stats.draft_tokens_total, 0u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models,
                          DraftedText,
                          ::testing::Values(Model{"demo", kernels::numerics::kQuantised},

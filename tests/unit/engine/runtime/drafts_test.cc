@@ -4,16 +4,20 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "engine/base/hash.h"
 #include "engine/draft/scripted_drafter.h"
 #include "engine/runtime/executor.h"
+#include "tests/golden_path.h"
 #include "tests/unit/engine/runtime/loaded_model.h"
 #include "tests/unit/engine/runtime/served_texts.h"
 
@@ -22,7 +26,21 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr const char* kModel = "deploy/demo/model";
+// Below every vocabulary of the models used.
+constexpr Token kTokenIds = 500;
+
+struct TestedModel {
+  const char* name;
+  kernels::numerics::NumericsProfile numerics;
+};
+
+constexpr TestedModel kDemo = {"demo", kernels::numerics::kQuantised};
+
+std::optional<std::filesystem::path> FolderOf(const TestedModel& tested) {
+  return std::string_view(tested.name) == "demo" ? std::filesystem::path("deploy/demo/model")
+                                                 : tests::GoldenPath(tested.name);
+}
+
 constexpr int kBlock = 5;
 constexpr int kRewind = kBlock + 1;
 
@@ -33,8 +51,9 @@ SamplingParams Greedy() {
   return sampling;
 }
 
-model::ModelOptions Options() {
+model::ModelOptions Options(const TestedModel& tested) {
   model::ModelOptions options;
+  options.numerics = tested.numerics;
   options.rewind_rows_max = kRewind;
   return options;
 }
@@ -42,7 +61,7 @@ model::ModelOptions Options() {
 std::vector<Token> Prompt(std::size_t size, std::uint64_t seed) {
   std::vector<Token> prompt;
   for (std::size_t i = 0; i < size; ++i) {
-    prompt.push_back(static_cast<Token>(CombineHash(seed, i) % 1000));
+    prompt.push_back(static_cast<Token>(CombineHash(seed, i) % kTokenIds));
   }
   return prompt;
 }
@@ -50,8 +69,8 @@ std::vector<Token> Prompt(std::size_t size, std::uint64_t seed) {
 // One sequence on one rank, driven step by step.
 class Single {
  public:
-  explicit Single(std::unique_ptr<draft::Drafter> drafter) {
-    auto model = LoaderOf(kModel, 1, Options())(Rank(0), nullptr).value();
+  Single(const TestedModel& tested, std::unique_ptr<draft::Drafter> drafter) {
+    auto model = LoaderOf(*FolderOf(tested), 1, Options(tested))(Rank(0), nullptr).value();
     executor_ = Executor::Create({std::move(model), std::move(drafter)},
                                  nullptr,
                                  {.kv_blocks = 8, .sequences_max = 1, .step_rows_max = 2048},
@@ -166,8 +185,8 @@ struct Serial {
   std::vector<CommittedToken> text;
   std::vector<std::uint64_t> states;
 
-  Serial(const std::vector<Token>& prompt, std::size_t tokens) {
-    Single single(nullptr);
+  Serial(const TestedModel& tested, const std::vector<Token>& prompt, std::size_t tokens) {
+    Single single(tested, nullptr);
     single.Open(prompt, false);
     states.push_back(single.LiveState());
     while (single.text().size() < tokens) {
@@ -191,19 +210,28 @@ std::unique_ptr<draft::Drafter> Oracle(const Serial& serial,
         }
         if (*right < kBlock) {
           Token& wrong = tokens[static_cast<std::size_t>(*right)];
-          wrong = (wrong + 1) % 1000;
+          wrong = (wrong + 1) % kTokenIds;
         }
       });
 }
 
 // Every forced accept length from every offset mod 128, and so mod 4. Steps of one accept length
 // begin at positions that advance by it; where that misses offsets, further runs begin later.
-TEST(Drafts, EveryAcceptLengthAtEveryOffsetLeavesTheSerialState) {
+class DraftedState : public ::testing::TestWithParam<TestedModel> {
+ protected:
+  void SetUp() override {
+    if (!FolderOf(GetParam()).has_value()) {
+      GTEST_SKIP() << "no golden data '" << GetParam().name << "'";
+    }
+  }
+};
+
+TEST_P(DraftedState, OfEveryAcceptLengthAtEveryOffsetIsTheSerialOne) {
   constexpr int kOffsets = 128;
   const std::vector<Token> prompt = Prompt(3, 1);
-  const Serial serial(prompt, static_cast<std::size_t>(kOffsets) * kBlock + 10);
+  const Serial serial(GetParam(), prompt, static_cast<std::size_t>(kOffsets) * kBlock + 10);
   std::int32_t right = 0;
-  Single drafted(Oracle(serial, prompt.size(), &right));
+  Single drafted(GetParam(), Oracle(serial, prompt.size(), &right));
   for (right = 0; right <= kBlock; ++right) {
     std::set<std::int64_t> offsets;
     const int runs = std::gcd(right + 1, kOffsets);
@@ -224,23 +252,35 @@ TEST(Drafts, EveryAcceptLengthAtEveryOffsetLeavesTheSerialState) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Models,
+                         DraftedState,
+                         ::testing::Values(kDemo,
+                                           TestedModel{"dspark-a", kernels::numerics::kQuantised},
+                                           TestedModel{"dspark-c",
+                                                       kernels::numerics::kUnquantised}),
+                         [](const auto& tested) {
+                           std::string name = tested.param.name;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
 // A control: the comparison sees one wrong row.
 TEST(Drafts, TheComparisonSeesAnotherToken) {
   const std::vector<Token> prompt = Prompt(30, 2);
-  Single one(nullptr);
+  Single one(kDemo, nullptr);
   one.Open(prompt, false);
   std::vector<Token> other = prompt;
   other[17] += 1;
-  Single two(nullptr);
+  Single two(kDemo, nullptr);
   two.Open(other, false);
   EXPECT_NE(one.LiveState(), two.LiveState());
 }
 
 TEST(Drafts, VerifiesOnlyWhatWasProposed) {
   const std::vector<Token> prompt = Prompt(20, 3);
-  const Serial serial(prompt, 40);
+  const Serial serial(kDemo, prompt, 40);
   std::int32_t right = kBlock;
-  Single drafted(Oracle(serial, prompt.size(), &right));
+  Single drafted(kDemo, Oracle(serial, prompt.size(), &right));
   drafted.Open(prompt, false);
   EXPECT_EQ(drafted.Decode(kBlock, true), 0);  // Nothing was proposed.
   EXPECT_EQ(drafted.Decode(2, false), 2);      // Two of five.
@@ -253,7 +293,7 @@ TEST(Drafts, NeedAModelThatCanTakeThemBack) {
   SteadyClock clock;
   model::ModelOptions options;
   options.rewind_rows_max = kBlock;
-  auto model = LoaderOf(kModel, 1, options)(Rank(0), nullptr).value();
+  auto model = LoaderOf(*FolderOf(kDemo), 1, options)(Rank(0), nullptr).value();
   auto drafter = std::make_unique<draft::ScriptedDrafter>(kBlock, [](const auto&, auto) {});
   const auto refused = Executor::Create({std::move(model), std::move(drafter)},
                                         nullptr,
@@ -279,10 +319,10 @@ Texts ServeDrafted(const std::vector<Asked>& asked,
         CombineHash(request.seed, static_cast<std::uint64_t>(request.anchor_position)) %
         (kBlock + 1);
     if (wrong < kBlock) {
-      tokens[wrong] = (tokens[wrong] + 1) % 1000;
+      tokens[wrong] = (tokens[wrong] + 1) % kTokenIds;
     }
   };
-  const auto load = LoaderOf(kModel, ranks, Options());
+  const auto load = LoaderOf(*FolderOf(kDemo), ranks, Options(kDemo));
   schedule::ScheduleStats stats;
   Texts texts = ServeTexts(
       asked,
@@ -300,7 +340,8 @@ Texts ServeDrafted(const std::vector<Asked>& asked,
 }
 
 Texts ServePlain(const std::vector<Asked>& asked, int ranks) {
-  return ServeTexts(asked, {.ranks = ranks, .load = LoaderOf(kModel, ranks, Options())});
+  return ServeTexts(asked,
+                    {.ranks = ranks, .load = LoaderOf(*FolderOf(kDemo), ranks, Options(kDemo))});
 }
 
 TEST(Drafts, WithSevenOthersJoiningAndLeavingTheTextIsTheSerialOne) {
