@@ -17,6 +17,10 @@ constexpr std::uint64_t kStepsBetweenTrials = 64;
 
 constexpr std::uint64_t kEnoughToTell = 100;
 
+// Microseconds, and a chance, that are never nothing.
+constexpr double kLeastCost = 1e-3;
+constexpr double kLeastSurvival = 1e-6;
+
 double Sigmoid(double logit) {
   return 1.0 / (1.0 + std::exp(-logit));
 }
@@ -36,6 +40,18 @@ DraftPlanner::DraftPlanner(const DraftPlannerOptions& options)
     survival *= chance;
     recent_survival_.push_back(survival);
   }
+  recent_predicted_ = recent_accepted_ = recent_survival_;
+}
+
+std::vector<double> DraftPlanner::Calibrated(std::span<const double> survival) const {
+  std::vector<double> calibrated;
+  double least = 1;  // survival does not rise
+  for (std::size_t i = 0; i < survival.size(); ++i) {
+    const double truth = recent_accepted_[i] / std::max(recent_predicted_[i], kLeastSurvival);
+    least = std::min(least, survival[i] * std::min(1.0, truth));
+    calibrated.push_back(least);
+  }
+  return calibrated;
 }
 
 bool DraftPlanner::ShouldPropose(std::int64_t sequences, std::int64_t other_rows) {
@@ -45,19 +61,20 @@ bool DraftPlanner::ShouldPropose(std::int64_t sequences, std::int64_t other_rows
   if (options_.policy != VerificationPolicy::kHardware || costs_.rows.points().empty()) {
     return true;
   }
-  const std::vector<Candidate> alike(static_cast<std::size_t>(sequences), {recent_survival_});
+  const std::vector<double> survival = Calibrated(recent_survival_);
+  const std::vector<Candidate> alike(static_cast<std::size_t>(sequences), {survival});
   const double draft_cost = costs_.drafts.At(sequences);
   const std::vector<std::int32_t> lengths = LengthsByCost(alike, other_rows, draft_cost, costs_);
   auto tokens = static_cast<double>(sequences);
   std::int64_t rows = other_rows + sequences;
-  const double plain = tokens / costs_.rows.At(rows);
+  const double plain = tokens / std::max(kLeastCost, costs_.rows.At(rows));
   for (const std::int32_t length : lengths) {
     rows += length;
     for (std::int32_t i = 0; i < length; ++i) {
-      tokens += recent_survival_[static_cast<std::size_t>(i)];
+      tokens += survival[static_cast<std::size_t>(i)];
     }
   }
-  const bool pays = tokens / (draft_cost + costs_.rows.At(rows)) > plain;
+  const bool pays = tokens / std::max(kLeastCost, draft_cost + costs_.rows.At(rows)) > plain;
   if (pays || ++declined_ >= kStepsBetweenTrials) {
     declined_ = 0;
     return true;
@@ -79,15 +96,21 @@ std::vector<double> DraftPlanner::Survival(std::span<const float> confidence,
 
 std::vector<std::int32_t> DraftPlanner::Lengths(std::span<const Candidate> candidates,
                                                 std::int64_t other_rows) const {
+  std::vector<std::vector<double>> survival;
+  std::vector<Candidate> calibrated;
+  for (const Candidate& candidate : candidates) {
+    survival.push_back(Calibrated(candidate.survival));
+  }
+  calibrated.assign(survival.begin(), survival.end());
   switch (options_.policy) {
     case VerificationPolicy::kNone:
       return std::vector<std::int32_t>(candidates.size(), 0);
     case VerificationPolicy::kFixed:
       return LengthsAbove(candidates, 0);
     case VerificationPolicy::kThreshold:
-      return LengthsAbove(candidates, options_.threshold);
+      return LengthsAbove(calibrated, options_.threshold);
     case VerificationPolicy::kHardware:
-      return LengthsByCost(candidates,
+      return LengthsByCost(calibrated,
                            other_rows,
                            costs_.drafts.At(static_cast<std::int64_t>(candidates.size())),
                            costs_);
@@ -104,6 +127,8 @@ void DraftPlanner::Observe(std::span<const double> survival,
     ++statistics.verified;
     statistics.accepted += i < accepted ? 1 : 0;
     statistics.predicted += survival[position];
+    Approach(&recent_predicted_[position], survival[position]);
+    Approach(&recent_accepted_[position], i < accepted ? 1 : 0);
     if (i <= accepted) {  // all before it were accepted
       Approach(&recent_chance_[position], i < accepted ? 1 : 0);
     }

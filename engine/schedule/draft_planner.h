@@ -45,7 +45,9 @@ class DraftPlanner {
   // drafter without one (empty) the acceptance observed so far stands for `proposed` drafts.
   std::vector<double> Survival(std::span<const float> confidence, std::int32_t proposed);
 
-  // How many drafts of each candidate a step verifies.
+  // How many drafts of each candidate, with the survival that Survival gave, a step verifies. By
+  // kThreshold and kHardware survival counts as far as it came true lately: drafters tend to be too
+  // sure of themselves (dspark.md 4.2), and a broken one is.
   std::vector<std::int32_t> Lengths(std::span<const Candidate> candidates,
                                     std::int64_t other_rows) const;
 
@@ -61,11 +63,16 @@ class DraftPlanner {
   double RecentFirstAcceptance() const;
 
  private:
+  std::vector<double> Calibrated(std::span<const double> survival) const;
+
   DraftPlannerOptions options_;
   StepCosts costs_;
   std::vector<PositionStatistics> statistics_;
   std::vector<double> recent_survival_;  // [block] exponential mean of proposals' survival
   std::vector<double> recent_chance_;    // [block] of acceptance, those before being accepted
+  // [block] exponential means over verified drafts: what was predicted, and what came of it.
+  std::vector<double> recent_predicted_;
+  std::vector<double> recent_accepted_;
   double recent_first_ = 1.0;
   std::uint64_t first_seen_ = 0;
   std::uint64_t declined_ = 0;  // steps in a row without a proposal

@@ -96,6 +96,23 @@ TEST(DraftPlanner, StopsDraftingWhereItDoesNotPayAndTriesAgain) {
   EXPECT_EQ(proposals, 10);
 }
 
+// A drafter that is sure and wrong: its word is worth what came of it.
+TEST(DraftPlanner, TrustsConfidenceAsFarAsItCameTrue) {
+  DraftPlanner planner({.policy = VerificationPolicy::kHardware, .block = 2});
+  planner.SetCosts(CostsOf(100, 20, 10));
+  const std::array<float, 2> sure = {4.0f, 4.0f};
+  std::vector<double> survival = planner.Survival(sure, 2);
+  const std::array<Candidate, 1> one = {{{survival}}};
+  EXPECT_THAT(planner.Lengths(one, 0), ElementsAre(2));
+  EXPECT_TRUE(planner.ShouldPropose(1, 0));
+  for (int i = 0; i < 1000; ++i) {
+    survival = planner.Survival(sure, 2);
+    planner.Observe(survival, 2, 0);
+  }
+  EXPECT_THAT(planner.Lengths(one, 0), ElementsAre(0));
+  EXPECT_FALSE(planner.ShouldPropose(1, 0));
+}
+
 TEST(DraftPlanner, FollowsItsPolicy) {
   const std::array<double, 3> survival = {0.9, 0.5, 0.2};
   const std::array<Candidate, 2> candidates = {{{survival}, {}}};

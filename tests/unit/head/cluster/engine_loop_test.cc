@@ -30,13 +30,12 @@ engine::Time Soon() {
 class EngineLoopTest : public ::testing::Test {
  protected:
   void Start() {
-    EngineLoopOptions options;
-    options.scheduler.running_max = 4;
-    options.scheduler.waiting_max = 4;
-    options.scheduler.step_rows_max = 128;
-    options.scheduler.context_tokens_max = kContext;
-    options.first_epoch = engine::Epoch(100);
-    loop_ = std::make_unique<EngineLoop>(options, cluster_, clock_);
+    options_.scheduler.running_max = 4;
+    options_.scheduler.waiting_max = 4;
+    options_.scheduler.step_rows_max = 128;
+    options_.scheduler.context_tokens_max = kContext;
+    options_.first_epoch = engine::Epoch(100);
+    loop_ = std::make_unique<EngineLoop>(options_, cluster_, clock_);
   }
 
   void WaitForState(api::EngineState state) {
@@ -69,6 +68,7 @@ class EngineLoopTest : public ::testing::Test {
     return tokens;
   }
 
+  EngineLoopOptions options_;
   ScriptedCluster cluster_;
   engine::SteadyClock clock_;
   std::unique_ptr<EngineLoop> loop_;
@@ -246,6 +246,59 @@ TEST_F(EngineLoopTest, StoppingEndsWhatRuns) {
   Drain(**stream, &finish);
   ASSERT_TRUE(finish.has_value());
   EXPECT_EQ(finish->reason, FinishReason::kError);
+}
+
+class DraftingLoopTest : public EngineLoopTest {
+ protected:
+  void StartDrafting() {
+    cluster_.shape.vocabulary = 100;
+    cluster_.shape.sequences_max = 4;
+    cluster_.shape.step_rows_max = 128;
+    cluster_.shape.draft_tokens_max = 2;
+    options_.scheduler.verification = engine::schedule::VerificationPolicy::kHardware;
+    Start();
+    WaitForState(api::EngineState::kReady);
+  }
+};
+
+TEST_F(DraftingLoopTest, MeasuresStepsOnceInAnEpochOfTheirOwn) {
+  StartDrafting();
+  EXPECT_THAT(cluster_.epochs(), ElementsAre(engine::Epoch(100), engine::Epoch(101)));
+  const std::size_t measured = cluster_.plans().size();
+  EXPECT_GT(measured, 10u);
+  const auto stream = *loop_->Submit(Request(3, 9));
+  std::optional<api::GenerationFinish> finish;
+  EXPECT_THAT(Drain(*stream, &finish),
+              ElementsAre(1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011));
+  // One token with the prompt, then drafts: three tokens a step at most.
+  EXPECT_LE(cluster_.plans().size(), measured + 6);
+  const api::EngineStatus status = loop_->Status();
+  EXPECT_GT(status.drafts_total, 0u);
+  EXPECT_EQ(status.accepted_tokens_total, status.draft_tokens_total);
+  ASSERT_EQ(status.drafts_by_position.size(), 2u);
+  EXPECT_GT(status.drafts_by_position[0].predicted, 0);
+  EXPECT_EQ(status.verification, "hardware");
+  EXPECT_EQ(status.draft_alarm, "");
+
+  cluster_.FailWhenIdle(absl::UnavailableError("rank 0 is lost"));
+  while (loop_->Status().epoch == 101) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  WaitForState(api::EngineState::kReady);
+  EXPECT_EQ(cluster_.epochs().size(), 3u) << "what steps cost is known";
+}
+
+TEST_F(DraftingLoopTest, RaisesAnAlarmForADrafterThatIsNeverRight) {
+  StartDrafting();
+  cluster_.accepts_drafts = false;
+  const auto stream = *loop_->Submit(Request(3, 400));
+  std::optional<api::GenerationFinish> finish;
+  EXPECT_EQ(Drain(*stream, &finish).size(), 400u);
+  EXPECT_THAT(loop_->Status().draft_alarm, HasSubstr("drafter or its weights may be broken"));
+  cluster_.accepts_drafts = true;
+  const auto better = *loop_->Submit(Request(3, 2000));
+  EXPECT_EQ(Drain(*better, &finish).size(), 2000u);
+  EXPECT_EQ(loop_->Status().draft_alarm, "");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -17,12 +18,12 @@ class ScriptedCluster final : public engine::runtime::Cluster {
  public:
   static constexpr engine::Token kFirstToken = 1000;
 
-  engine::runtime::ClusterShape Shape() const override {
-    engine::runtime::ClusterShape shape;
+  ScriptedCluster() {
     shape.kv_blocks = 1 << 16;
     shape.kv_block_tokens = 256;
-    return shape;
   }
+
+  engine::runtime::ClusterShape Shape() const override { return shape; }
 
   absl::Status Submit(const engine::runtime::StepPlan& plan) override {
     const std::lock_guard lock(mutex_);
@@ -58,6 +59,14 @@ class ScriptedCluster final : public engine::runtime::Cluster {
       tokens.sequence = span.sequence;
       tokens.position = position;
       tokens.tokens.push_back({kFirstToken + static_cast<engine::Token>(position), {}, {}});
+      // Every draft stands, or none.
+      tokens.drafted = span.draft_tokens_max;
+      tokens.accepted = accepts_drafts ? tokens.drafted : 0;
+      for (std::int32_t i = 1; i <= tokens.accepted; ++i) {
+        tokens.tokens.push_back({kFirstToken + static_cast<engine::Token>(position + i), {}, {}});
+      }
+      tokens.proposed = span.propose ? shape.draft_tokens_max : 0;
+      tokens.confidence.assign(static_cast<std::size_t>(tokens.proposed), 3.0f);
       result.sequences.push_back(std::move(tokens));
     }
     return result;
@@ -96,9 +105,13 @@ class ScriptedCluster final : public engine::runtime::Cluster {
     return epochs_;
   }
 
+  // Set before the loop starts.
+  engine::runtime::ClusterShape shape;
+
   // Runs on the engine's thread while a step is in flight; an error is Collect's. Set before the
   // loop starts.
   std::function<absl::Status(const engine::runtime::StepPlan&)> before_result;
+  std::atomic<bool> accepts_drafts{true};
 
  private:
   mutable std::mutex mutex_;
