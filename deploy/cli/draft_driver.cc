@@ -26,6 +26,7 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr std::chrono::minutes kPatience{10};
 constexpr std::int64_t kRowsMin = 256;
+constexpr float kCertain = 20.0f;  // of an oracle, as a logit
 
 std::int64_t RowsMax(const DraftDriverOptions& options, int block) {
   return std::max<std::int64_t>(kRowsMin, std::int64_t{options.sequences} * (1 + block));
@@ -34,7 +35,8 @@ std::int64_t RowsMax(const DraftDriverOptions& options, int block) {
 // Takes the drafts from texts; a request's number is its seed less 1, that of a measurement 0.
 engine::draft::ScriptedDrafter::Script OracleOf(const DraftDriverOptions& options) {
   return [texts = options.oracle](const engine::draft::DraftRequest& request,
-                                  std::span<engine::Token> tokens) {
+                                  std::span<engine::Token> tokens,
+                                  std::span<float> confidence) {
     if (request.seed == 0 || request.seed > texts->size()) {
       return;
     }
@@ -42,6 +44,7 @@ engine::draft::ScriptedDrafter::Script OracleOf(const DraftDriverOptions& option
     const auto first = static_cast<std::size_t>(request.anchor_position) + 1;
     for (std::size_t i = 0; i < tokens.size() && first + i < text.size(); ++i) {
       tokens[i] = text[first + i];
+      confidence[i] = kCertain;
     }
   };
 }

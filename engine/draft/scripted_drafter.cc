@@ -53,8 +53,11 @@ absl::Status ScriptedDrafter::Draft(std::span<const DraftRequest> requests, Draf
     *result = {};
     result->tokens.assign(requests.size() * block, 0);
   }
+  result->confidence.resize(requests.size() * block, 0.0f);
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    script_(requests[i], std::span(result->tokens).subspan(i * block, block));
+    script_(requests[i],
+            std::span(result->tokens).subspan(i * block, block),
+            std::span(result->confidence).subspan(i * block, block));
   }
   return absl::OkStatus();
 }

@@ -12,14 +12,15 @@ namespace sparkspan::engine::draft {
 
 // A drafter whose tokens a script decides: an oracle that knows the text, or one that goes wrong at
 // a chosen place. For tests and benchmarks of what follows drafting (spec: dspark.md 10.3). The
-// drafter inside, if any, works as ever and costs what it costs; its tokens are replaced, its
-// confidence stays. Only for requests without a temperature: a scripted token was drawn of no
-// distribution.
+// drafter inside, if any, works as ever and costs what it costs; what it drafted is replaced. Only
+// for requests without a temperature: a scripted token was drawn of no distribution.
 class ScriptedDrafter final : public Drafter {
  public:
-  // Writes the block's tokens, those at anchor_position + 1 and on; they hold the inner drafter's,
-  // or zeros. Must be a function of the request: ranks call it each for itself.
-  using Script = std::function<void(const DraftRequest& request, std::span<Token> tokens)>;
+  // Writes the block's tokens, those at anchor_position + 1 and on, and their confidence, raw
+  // logits. They hold the inner drafter's; without one, or where it has no confidence, zeros. Must
+  // be a function of the request: ranks call it each for itself.
+  using Script = std::function<void(
+      const DraftRequest& request, std::span<Token> tokens, std::span<float> confidence)>;
 
   // With drafts of `block` tokens and no drafter inside.
   ScriptedDrafter(int block, Script script);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace sparkspan::engine::schedule {
 namespace {
@@ -48,7 +49,7 @@ std::vector<double> DraftPlanner::Calibrated(std::span<const double> survival) c
   double least = 1;  // survival does not rise
   for (std::size_t i = 0; i < survival.size(); ++i) {
     const double truth = recent_accepted_[i] / std::max(recent_predicted_[i], kLeastSurvival);
-    least = std::min(least, survival[i] * std::min(1.0, truth));
+    least = std::min(least, survival[i] * truth);
     calibrated.push_back(least);
   }
   return calibrated;
@@ -75,11 +76,11 @@ bool DraftPlanner::ShouldPropose(std::int64_t sequences, std::int64_t other_rows
     }
   }
   const bool pays = tokens / std::max(kLeastCost, draft_cost + costs_.rows.At(rows)) > plain;
-  if (pays || ++declined_ >= kStepsBetweenTrials) {
+  on_trial_ = !pays && ++declined_ >= kStepsBetweenTrials;
+  if (pays || on_trial_) {
     declined_ = 0;
-    return true;
   }
-  return false;
+  return pays || on_trial_;
 }
 
 std::vector<double> DraftPlanner::Survival(std::span<const float> confidence,
@@ -95,13 +96,18 @@ std::vector<double> DraftPlanner::Survival(std::span<const float> confidence,
 }
 
 std::vector<std::int32_t> DraftPlanner::Lengths(std::span<const Candidate> candidates,
-                                                std::int64_t other_rows) const {
+                                                std::int64_t other_rows) {
+  if (std::exchange(on_trial_, false)) {
+    return LengthsAbove(candidates, 0);
+  }
   std::vector<std::vector<double>> survival;
   std::vector<Candidate> calibrated;
   for (const Candidate& candidate : candidates) {
     survival.push_back(Calibrated(candidate.survival));
   }
-  calibrated.assign(survival.begin(), survival.end());
+  for (const std::vector<double>& of : survival) {
+    calibrated.push_back({of});
+  }
   switch (options_.policy) {
     case VerificationPolicy::kNone:
       return std::vector<std::int32_t>(candidates.size(), 0);

@@ -47,9 +47,9 @@ class DraftPlanner {
 
   // How many drafts of each candidate, with the survival that Survival gave, a step verifies. By
   // kThreshold and kHardware survival counts as far as it came true lately: drafters tend to be too
-  // sure of themselves (dspark.md 4.2), and a broken one is.
-  std::vector<std::int32_t> Lengths(std::span<const Candidate> candidates,
-                                    std::int64_t other_rows) const;
+  // sure of themselves (dspark.md 4.2), and a broken one is. After a trial (ShouldPropose) all are
+  // verified, to see what comes of it.
+  std::vector<std::int32_t> Lengths(std::span<const Candidate> candidates, std::int64_t other_rows);
 
   // A step verified `drafted` drafts whose survival was predicted, and accepted so many.
   void Observe(std::span<const double> survival, std::int32_t drafted, std::int32_t accepted);
@@ -76,6 +76,7 @@ class DraftPlanner {
   double recent_first_ = 1.0;
   std::uint64_t first_seen_ = 0;
   std::uint64_t declined_ = 0;  // steps in a row without a proposal
+  bool on_trial_ = false;       // the proposals to come are a trial
 };
 
 }  // namespace sparkspan::engine::schedule

@@ -244,10 +244,10 @@ void Scheduler::PlanDecodes(Draft* draft) {
         {survival.first(std::min(survival.size(), static_cast<std::size_t>(most)))});
   }
   const std::int64_t prefill = PrefillRowsWaiting();
+  const std::vector<std::int32_t> lengths = drafting_.Lengths(candidates, prefill);
   draft->propose = drafting_.ShouldPropose(
       std::max<std::int64_t>(static_cast<std::int64_t>(decoding.size()), prefill > 0 ? 1 : 0),
       prefill);
-  const std::vector<std::int32_t> lengths = drafting_.Lengths(candidates, prefill);
   for (std::size_t i = 0; i < decoding.size(); ++i) {
     PlanDecode(decoding[i], lengths[i], draft);
   }

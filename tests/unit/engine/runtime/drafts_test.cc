@@ -203,7 +203,8 @@ std::unique_ptr<draft::Drafter> Oracle(const Serial& serial,
                                        const std::int32_t* right) {
   return std::make_unique<draft::ScriptedDrafter>(
       kBlock,
-      [&serial, prompt, right](const draft::DraftRequest& request, std::span<Token> tokens) {
+      [&serial, prompt, right](
+          const draft::DraftRequest& request, std::span<Token> tokens, std::span<float>) {
         const auto first = static_cast<std::size_t>(request.anchor_position) + 1 - prompt;
         for (std::size_t i = 0; i < tokens.size(); ++i) {
           tokens[i] = first + i < serial.text.size() ? serial.text[first + i].token : 0;
@@ -294,7 +295,7 @@ TEST(Drafts, NeedAModelThatCanTakeThemBack) {
   model::ModelOptions options;
   options.rewind_rows_max = kBlock;
   auto model = LoaderOf(*FolderOf(kDemo), 1, options)(Rank(0), nullptr).value();
-  auto drafter = std::make_unique<draft::ScriptedDrafter>(kBlock, [](const auto&, auto) {});
+  auto drafter = std::make_unique<draft::ScriptedDrafter>(kBlock, [](const auto&, auto, auto) {});
   const auto refused = Executor::Create({std::move(model), std::move(drafter)},
                                         nullptr,
                                         {.kv_blocks = 1, .sequences_max = 1, .step_rows_max = 8},
@@ -308,20 +309,21 @@ Texts ServeDrafted(const std::vector<Asked>& asked,
                    int ranks,
                    schedule::VerificationPolicy policy,
                    const Texts& known) {
-  const auto script = [&](const draft::DraftRequest& request, std::span<Token> tokens) {
-    const auto index = static_cast<std::size_t>(request.seed);
-    const auto first =
-        static_cast<std::size_t>(request.anchor_position) + 1 - asked[index].prompt.size();
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      tokens[i] = first + i < known[index].size() ? known[index][first + i].token : 0;
-    }
-    const std::uint64_t wrong =
-        CombineHash(request.seed, static_cast<std::uint64_t>(request.anchor_position)) %
-        (kBlock + 1);
-    if (wrong < kBlock) {
-      tokens[wrong] = (tokens[wrong] + 1) % kTokenIds;
-    }
-  };
+  const auto script =
+      [&](const draft::DraftRequest& request, std::span<Token> tokens, std::span<float>) {
+        const auto index = static_cast<std::size_t>(request.seed);
+        const auto first =
+            static_cast<std::size_t>(request.anchor_position) + 1 - asked[index].prompt.size();
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+          tokens[i] = first + i < known[index].size() ? known[index][first + i].token : 0;
+        }
+        const std::uint64_t wrong =
+            CombineHash(request.seed, static_cast<std::uint64_t>(request.anchor_position)) %
+            (kBlock + 1);
+        if (wrong < kBlock) {
+          tokens[wrong] = (tokens[wrong] + 1) % kTokenIds;
+        }
+      };
   const auto load = LoaderOf(*FolderOf(kDemo), ranks, Options(kDemo));
   schedule::ScheduleStats stats;
   Texts texts = ServeTexts(

@@ -111,6 +111,17 @@ TEST(DraftPlanner, TrustsConfidenceAsFarAsItCameTrue) {
   }
   EXPECT_THAT(planner.Lengths(one, 0), ElementsAre(0));
   EXPECT_FALSE(planner.ShouldPropose(1, 0));
+  // A trial verifies all, to see whether that is still so; when it is not, drafting comes back.
+  int trials = 0;
+  for (int i = 0; i < 64 * 200 && trials < 200; ++i) {
+    if (planner.ShouldPropose(1, 0)) {
+      ++trials;
+      survival = planner.Survival(sure, 2);
+      planner.Observe(survival, planner.Lengths(one, 0)[0], 2);
+    }
+  }
+  EXPECT_THAT(planner.Lengths(one, 0), ElementsAre(2));
+  EXPECT_TRUE(planner.ShouldPropose(1, 0));
 }
 
 TEST(DraftPlanner, FollowsItsPolicy) {
