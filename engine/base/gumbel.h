@@ -30,7 +30,8 @@ struct NoisyMaximum {
 };
 
 // Over `logits` of the tokens from `first_token` on; minus infinity forbids a token, NaN and plus
-// infinity are the caller's to exclude. `temperature` 0: no noise, the largest logit itself.
+// infinity are the caller's to exclude. `temperature` 0: no noise, the largest logit itself. What
+// comes out is, bit for bit, the best of all tokens by IsBelow(), though most take no logarithm.
 NoisyMaximum ArgmaxWithNoise(std::span<const float> logits,
                              float temperature,
                              const NoiseKey& key,

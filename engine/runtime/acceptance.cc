@@ -31,7 +31,7 @@ void Softmax(std::span<const float> logits, float temperature, std::vector<doubl
 }  // namespace
 
 bool IsRejectionSampled(const SamplingParams& params) {
-  return !Sampler::IsGreedy(params) && params.acceptance == AcceptanceRule::kRejection;
+  return !IsGreedy(params) && params.acceptance == AcceptanceRule::kRejection;
 }
 
 Token Acceptance::DrawResidual(const SamplingParams& params, std::int64_t position) {

@@ -103,7 +103,7 @@ absl::Status Drafting::Propose(std::span<const CommittedRows> rows,
         {.state = state(of.slot),
          .anchor = *of.following,
          .anchor_position = of.first_position + static_cast<std::int64_t>(of.tokens.size()),
-         .temperature = Sampler::IsGreedy(params) ? 0.0f : params.temperature,
+         .temperature = IsGreedy(params) ? 0.0f : params.temperature,
          .seed = params.seed,
          .noise = params.acceptance == AcceptanceRule::kSharedNoise ? draft::DraftNoise::kShared
                                                                     : draft::DraftNoise::kOwn,

@@ -56,6 +56,13 @@ struct SamplingParams {
   bool operator==(const SamplingParams&) const = default;
 };
 
+// vLLM's _SAMPLING_EPS.
+inline constexpr float kGreedyBelow = 1e-5f;
+
+inline bool IsGreedy(const SamplingParams& sampling) {
+  return sampling.temperature < kGreedyBelow;
+}
+
 // Opens a sequence: state is allocated and zeroed. Its KV blocks follow in BlockGrants.
 struct SequenceOpen {
   SequenceId sequence;

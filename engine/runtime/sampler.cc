@@ -6,41 +6,16 @@
 #include <numeric>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/log.h"
-#include "engine/base/random.h"
+#include "engine/base/gumbel.h"
 #include "engine/base/status.h"
 
 namespace sparkspan::engine::runtime {
 namespace {
 
-constexpr float kGreedyBelow = 1e-5f;  // vLLM's _SAMPLING_EPS
 constexpr float kNever = -std::numeric_limits<float>::infinity();
-
-// Above the largest noise that a draw can give: its uniform is at most 1 - 2^-24, so it is at most
-// -log(-log(1 - 2^-24)) = 16.6355...
-constexpr float kNoiseMax = 16.7f;
 
 constexpr std::size_t kSortedFirst = 64;  // of top_p, which mostly needs few tokens
 constexpr std::size_t kSortedGrowth = 8;
-
-// More than the rounding of a noise of at most kNoiseMax.
-constexpr float kNoiseRounding = 1e-3f;
-
-float Uniform(std::uint64_t seed, std::int64_t position, Token token) {
-  return UniformFloat(seed,
-                      static_cast<std::uint64_t>(position),
-                      RandomPurpose::kSample,
-                      static_cast<std::uint32_t>(token));
-}
-
-float NoiseOf(float uniform) {
-  return -std::log(-std::log(uniform));
-}
-
-// Uniforms below this give a noise below `noise`, whatever the rounding.
-float UniformBelow(float noise) {
-  return std::exp(-std::exp(kNoiseRounding - noise));
-}
 
 // The likelier first; of equals the lower id, everywhere.
 class Likelier {
@@ -59,19 +34,15 @@ class Likelier {
 
 // The largest score's token, lowest id on a tie; -1 when every token is forbidden.
 absl::StatusOr<Token> Likeliest(std::span<const float> scores) {
-  Token best = -1;
-  float largest = kNever;
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    if (std::isnan(scores[i]) || scores[i] == -kNever) {
-      return absl::DataLossError(absl::StrFormat(
-          "the logit of token %d is %g: the model's arithmetic has gone wrong", i, scores[i]));
-    }
-    if (scores[i] > largest) {
-      largest = scores[i];
-      best = static_cast<Token>(i);
-    }
+  const auto bad =
+      std::find_if_not(scores.begin(), scores.end(), [](float score) { return score < -kNever; });
+  if (bad != scores.end()) {
+    return absl::DataLossError(
+        absl::StrFormat("the logit of token %d is %g: the model's arithmetic has gone wrong",
+                        bad - scores.begin(),
+                        *bad));
   }
-  return best;
+  return ArgmaxWithNoise(scores, /*temperature=*/0, {}, 0).token;
 }
 
 }  // namespace
@@ -80,10 +51,6 @@ double Sampler::WeightOf(Token token, float temperature) const {
   const double below = static_cast<double>(scores_[static_cast<std::size_t>(token)]) -
                        scores_[static_cast<std::size_t>(likeliest_)];
   return std::exp(below / static_cast<double>(temperature));
-}
-
-bool Sampler::IsGreedy(const SamplingParams& params) {
-  return params.temperature < kGreedyBelow;
 }
 
 void Sampler::KeepMinP(const SamplingParams& params) {
@@ -106,7 +73,9 @@ void Sampler::KeepTopK(std::int32_t top_k) {
 
 void Sampler::KeepTopP(const SamplingParams& params) {
   // nth_element leaves an order that depends on the library, so the sum needs its own.
-  std::sort(candidates_.begin(), candidates_.end());
+  if (!std::is_sorted(candidates_.begin(), candidates_.end())) {
+    std::sort(candidates_.begin(), candidates_.end());
+  }
   double whole = 0;
   for (const Token token : candidates_) {
     whole += WeightOf(token, params.temperature);
@@ -125,36 +94,6 @@ void Sampler::KeepTopP(const SamplingParams& params) {
     before += WeightOf(candidates_[kept], params.temperature);
   }
   candidates_.resize(std::max<std::size_t>(kept, 1));
-}
-
-Token Sampler::Draw(const SamplingParams& params, std::int64_t position) const {
-  const auto scaled = [&](Token token) {
-    return scores_[static_cast<std::size_t>(token)] / params.temperature;
-  };
-  const float top = scaled(likeliest_);
-  Token best = likeliest_;
-  float largest = top + NoiseOf(Uniform(params.seed, position, likeliest_));
-  // Nobody's score is above `top`, so a smaller uniform than this cannot win: two logarithms less
-  // for nearly every token.
-  float hopeless = UniformBelow(largest - top);
-  for (const Token token : candidates_) {
-    const float score = scaled(token);
-    // What the largest noise could not lift over the best so far needs no draw at all.
-    if (score + kNoiseMax < largest || token == likeliest_) {
-      continue;
-    }
-    const float uniform = Uniform(params.seed, position, token);
-    if (uniform < hopeless) {
-      continue;
-    }
-    const float noisy = score + NoiseOf(uniform);
-    if (noisy > largest || (noisy == largest && token < best)) {
-      largest = noisy;
-      best = token;
-      hopeless = UniformBelow(largest - top);
-    }
-  }
-  return best;
 }
 
 void Sampler::AddLogprobs(std::span<const float> logits,
@@ -198,11 +137,11 @@ absl::Status Sampler::Filter(std::span<const float> scores, const SamplingParams
                         "of %d tokens to choose",
                         scores.size()));
   }
-  candidates_.clear();
-  if (IsGreedy(params)) {
-    candidates_.push_back(likeliest_);
+  const bool filters = params.min_p > 0 || params.top_k > 0 || params.top_p < 1;
+  if (IsGreedy(params) || !filters) {
     return absl::OkStatus();
   }
+  candidates_.clear();
   for (std::size_t i = 0; i < scores.size(); ++i) {
     if (scores[i] != kNever) {
       candidates_.push_back(static_cast<Token>(i));
@@ -217,6 +156,11 @@ absl::Status Sampler::Filter(std::span<const float> scores, const SamplingParams
   if (params.top_p < 1) {
     KeepTopP(params);
   }
+  kept_.assign(scores.size(), kNever);
+  for (const Token token : candidates_) {
+    kept_[static_cast<std::size_t>(token)] = scores[static_cast<std::size_t>(token)];
+  }
+  scores_ = kept_;
   return absl::OkStatus();
 }
 
@@ -226,7 +170,12 @@ absl::StatusOr<CommittedToken> Sampler::Sample(std::span<const float> scores,
                                                std::int64_t position) {
   RETURN_IF_ERROR(Filter(scores, params));
   CommittedToken chosen;
-  chosen.token = IsGreedy(params) ? likeliest_ : Draw(params, position);
+  chosen.token = likeliest_;
+  if (!IsGreedy(params)) {
+    const NoiseKey key = {
+        .seed = params.seed, .position = position, .purpose = RandomPurpose::kSample};
+    chosen.token = ArgmaxWithNoise(scores_, params.temperature, key, 0).token;
+  }
   AddLogprobs(logits, params, &chosen);
   return chosen;
 }
@@ -236,20 +185,19 @@ absl::Status Sampler::Distribution(std::span<const float> scores,
                                    std::vector<double>* probabilities) {
   RETURN_IF_ERROR(Filter(scores, params));
   probabilities->assign(scores.size(), 0.0);
-  if (candidates_.size() == 1) {
-    (*probabilities)[static_cast<std::size_t>(candidates_[0])] = 1.0;
+  if (IsGreedy(params)) {
+    (*probabilities)[static_cast<std::size_t>(likeliest_)] = 1.0;
     return absl::OkStatus();
   }
-  // Filters leave an order that depends on the library, so the sum needs its own.
-  std::sort(candidates_.begin(), candidates_.end());
   double sum = 0;
-  for (const Token token : candidates_) {
-    const double weight = WeightOf(token, params.temperature);
-    (*probabilities)[static_cast<std::size_t>(token)] = weight;
-    sum += weight;
+  for (std::size_t i = 0; i < scores_.size(); ++i) {
+    if (scores_[i] != kNever) {
+      (*probabilities)[i] = WeightOf(static_cast<Token>(i), params.temperature);
+      sum += (*probabilities)[i];
+    }
   }
-  for (const Token token : candidates_) {
-    (*probabilities)[static_cast<std::size_t>(token)] /= sum;
+  for (double& probability : *probabilities) {
+    probability /= sum;
   }
   return absl::OkStatus();
 }

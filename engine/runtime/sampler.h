@@ -23,9 +23,6 @@ namespace sparkspan::engine::runtime {
 // One thread at a time.
 class Sampler {
  public:
-  // Whether a token is chosen without a draw: the temperature is 0, or below 1e-5 as in vLLM.
-  static bool IsGreedy(const SamplingParams& params);
-
   // `scores` [vocabulary]; minus infinity forbids a token. `logits` [vocabulary] are the model's
   // own, of which log-probabilities are taken. `position` is the absolute position that the chosen
   // token will stand at. DataLoss: a score is NaN or plus infinity. InvalidArgument: no token may
@@ -49,19 +46,20 @@ class Sampler {
                    CommittedToken* chosen);
 
  private:
-  // Steps 1 to 4: leaves in candidates_ the tokens that stay, in any order, and in likeliest_ the
-  // first of them.
+  // Steps 1 to 4: leaves in likeliest_ the token of the largest score, and in scores_ the scores of
+  // those that stay, minus infinity for the others. Greedy rows are not filtered.
   absl::Status Filter(std::span<const float> scores, const SamplingParams& params);
+  // Each thins out candidates_, leaving them in any order.
   void KeepMinP(const SamplingParams& params);
   void KeepTopK(std::int32_t top_k);
   void KeepTopP(const SamplingParams& params);
-  Token Draw(const SamplingParams& params, std::int64_t position) const;
-  // Of softmax(scores / temperature), times that of likeliest_.
+  // exp of scores / temperature over that of likeliest_.
   double WeightOf(Token token, float temperature) const;
 
   // Of the row in progress; the vectors are kept for their memory.
-  std::span<const float> scores_;
+  std::span<const float> scores_;  // the argument, or kept_
   Token likeliest_ = -1;
+  std::vector<float> kept_;
   std::vector<Token> candidates_;
   std::vector<Token> ranked_;  // for log-probabilities
 };

@@ -143,4 +143,16 @@ bool Answer::HasCompleteCall() const {
       calls_.begin(), calls_.end(), [](const AnsweredCall& call) { return call.complete; });
 }
 
+Usage UsageOfAll(std::span<const Answer* const> answers) {
+  Usage whole = answers.front()->usage();
+  for (const Answer* answer : answers.subspan(1)) {
+    const Usage usage = answer->usage();
+    whole.completion_tokens += usage.completion_tokens;
+    whole.reasoning_tokens += usage.reasoning_tokens;
+    whole.accepted_draft_tokens += usage.accepted_draft_tokens;
+    whole.rejected_draft_tokens += usage.rejected_draft_tokens;
+  }
+  return whole;
+}
+
 }  // namespace sparkspan::head::api

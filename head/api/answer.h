@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct Usage {
 };
 
 struct AnswerOptions {
+  std::int32_t choice = 0;  // Its index among the answers of one request.
   std::int64_t prompt_tokens = 0;
   std::vector<std::string> stop;
   bool include_stop_text = false;
@@ -54,6 +56,7 @@ class Answer {
   // What the event adds. Nothing after the answer has ended.
   std::vector<AnswerSegment> Absorb(const GenerationEvent& event);
 
+  std::int32_t choice() const { return options_.choice; }
   // "stop", "length" or "tool_calls" once the answer has ended well.
   const std::optional<std::string>& finish_reason() const { return finish_reason_; }
   // The stop string or the stop token that ended it; both empty for EOS and limits.
@@ -92,5 +95,8 @@ class Answer {
   bool ended_early_ = false;
   absl::Status error_;
 };
+
+// Of all answers to one request, at least one: the prompt counts once.
+Usage UsageOfAll(std::span<const Answer* const> answers);
 
 }  // namespace sparkspan::head::api

@@ -113,18 +113,26 @@ bool ChatEncoder::Shows(const AnswerSegment& segment) const {
 
 std::vector<std::string> ChatEncoder::Chunks(std::span<const AnswerSegment> segments,
                                              const Answer& answer) {
-  std::vector<std::string> chunks;
+  if (segments.empty()) {
+    return {};
+  }
+  // The role goes out with the first token, never before: clients time the first chunk.
+  std::vector<std::string> chunks = Opening(answer);
   for (const AnswerSegment& segment : segments) {
-    // The role goes out with the first token, never before: clients time the first chunk.
-    if (!role_sent_) {
-      chunks.push_back(RoleChunk(answer));
-      role_sent_ = true;
-    }
     if (Shows(segment)) {
       chunks.push_back(SegmentChunk(segment, answer));
     }
   }
   return chunks;
+}
+
+std::vector<std::string> ChatEncoder::Opening(const Answer& answer) {
+  const auto choice = static_cast<std::size_t>(answer.choice());
+  if (role_sent_[choice]) {
+    return {};
+  }
+  role_sent_[choice] = true;
+  return {RoleChunk(answer)};
 }
 
 std::string ChatEncoder::RoleChunk(const Answer& answer) {
@@ -134,7 +142,7 @@ std::string ChatEncoder::RoleChunk(const Answer& answer) {
   if (request_.common.return_token_ids) {
     WritePromptTokenIds(prompt_, &json);
   }
-  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(0);
+  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(answer.choice());
   json.Key("delta").BeginObject().Key("role").String("assistant").Key("content").String("");
   json.EndObject().Key("logprobs").Null().Key("finish_reason").Null().EndObject().EndArray();
   WriteRunningUsage(request_.common, answer, &json);
@@ -147,7 +155,7 @@ std::string ChatEncoder::SegmentChunk(const AnswerSegment& segment, const Answer
   JsonWriter json;
   json.BeginObject();
   WriteIdentity(identity_, kChunkObject, request_.common, &json);
-  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(0);
+  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(answer.choice());
   json.Key("delta").BeginObject();
   const OutputPiece& piece = segment.piece;
   if (piece.kind == Kind::kCallBegin || piece.kind == Kind::kCallArguments) {
@@ -170,60 +178,64 @@ std::string ChatEncoder::SegmentChunk(const AnswerSegment& segment, const Answer
   return json.Take();
 }
 
-std::vector<std::string> ChatEncoder::LastChunks(const Answer& answer) {
-  std::vector<std::string> chunks;
-  if (!role_sent_) {
-    chunks.push_back(RoleChunk(answer));
-    role_sent_ = true;
-  }
+std::vector<std::string> ChatEncoder::FinishChunks(const Answer& answer) {
+  std::vector<std::string> chunks = Opening(answer);
   JsonWriter json;
   json.BeginObject();
   WriteIdentity(identity_, kChunkObject, request_.common, &json);
-  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(0);
+  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(answer.choice());
   json.Key("delta").BeginObject().EndObject().Key("logprobs").Null();
   WriteFinish(answer, model_, &json);
   json.EndObject().EndArray();
   WriteRunningUsage(request_.common, answer, &json);
   json.EndObject();
   chunks.push_back(json.Take());
-  if (request_.common.include_usage) {
-    chunks.push_back(UsageChunk(identity_, kChunkObject, request_.common, answer));
-  }
   return chunks;
 }
 
-std::string ChatEncoder::Whole(const Answer& answer) {
+std::string ChatEncoder::UsageChunk(std::span<const Answer* const> answers) {
+  return api::UsageChunk(identity_, kChunkObject, request_.common, UsageOfAll(answers));
+}
+
+void ChatEncoder::WriteChoice(const Answer& answer, JsonWriter* json) const {
+  json->BeginObject().Key("index").Integer(answer.choice());
+  json->Key("message").BeginObject().Key("role").String("assistant").Key("content");
+  const bool has_calls = HasCompleteCall(answer);
+  const bool cut_in_reasoning =
+      answer.finish_reason() == "length" && answer.content().empty() && !answer.reasoning().empty();
+  if (answer.content().empty() && (has_calls || cut_in_reasoning)) {
+    json->Null();
+  } else {
+    json->String(answer.content());
+  }
+  json->Key("refusal").Null();
+  if (request_.include_reasoning && !answer.reasoning().empty()) {
+    WriteReasoning(answer.reasoning(), model_, json);
+  }
+  WriteCalls(answer.calls(), json);
+  json->EndObject();
+  WriteLogprobs(answer.tokens(), request_, codec_, json);
+  WriteFinish(answer, model_, json);
+  if (request_.common.return_token_ids) {
+    WriteTokenIds(answer.tokens(), json);
+  }
+  json->EndObject();
+}
+
+std::string ChatEncoder::Whole(std::span<const Answer* const> answers) {
   JsonWriter json;
   json.BeginObject();
   WriteIdentity(identity_, "chat.completion", request_.common, &json);
   if (request_.common.return_token_ids) {
     WritePromptTokenIds(prompt_, &json);
   }
-  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(0);
-  json.Key("message").BeginObject().Key("role").String("assistant").Key("content");
-  const bool has_calls = HasCompleteCall(answer);
-  const bool cut_in_reasoning =
-      answer.finish_reason() == "length" && answer.content().empty() && !answer.reasoning().empty();
-  if (answer.content().empty() && (has_calls || cut_in_reasoning)) {
-    json.Null();
-  } else {
-    json.String(answer.content());
+  json.Key("choices").BeginArray();
+  for (const Answer* answer : answers) {
+    WriteChoice(*answer, &json);
   }
-  json.Key("refusal").Null();
-  if (request_.include_reasoning && !answer.reasoning().empty()) {
-    WriteReasoning(answer.reasoning(), model_, &json);
-  }
-  WriteCalls(answer.calls(), &json);
-  json.EndObject();
-  WriteLogprobs(answer.tokens(), request_, codec_, &json);
-  WriteFinish(answer, model_, &json);
-  if (request_.common.return_token_ids) {
-    WriteTokenIds(answer.tokens(), &json);
-  }
-  json.EndObject().EndArray();
-  WriteUsage(answer.usage(), &json);
-  json.Key("system_fingerprint");
-  model_.system_fingerprint.has_value() ? json.String(*model_.system_fingerprint) : json.Null();
+  json.EndArray();
+  WriteUsage(UsageOfAll(answers), &json);
+  WriteFingerprint(model_, &json);
   json.EndObject();
   return json.Take();
 }

@@ -67,24 +67,25 @@ std::string CompletionEncoder::Chunk(std::string_view text,
                                      std::span<const CommittedToken> tokens,
                                      const Answer& answer,
                                      bool is_last) {
+  Progress& progress = progress_[static_cast<std::size_t>(answer.choice())];
   JsonWriter json;
   json.BeginObject();
   WriteIdentity(identity_, kObject, request_.common, &json);
-  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(0);
+  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(answer.choice());
   std::string shown;
-  if (!started_) {
+  if (!progress.started) {
     shown = EchoedPrompt();
   }
   shown += text;
   json.Key("text").String(shown);
-  WriteLogprobs(tokens, request_.common, codec_, &text_offset_, &json);
+  WriteLogprobs(tokens, request_.common, codec_, &progress.text_offset, &json);
   if (is_last) {
     WriteFinish(answer, model_, &json);
   } else {
     json.Key("finish_reason").Null().Key("stop_reason").Null();
   }
   if (request_.common.return_token_ids) {
-    if (!started_) {
+    if (!progress.started) {
       WritePromptTokenIds(prompt_, &json);
     }
     WriteTokenIds(tokens, &json);
@@ -92,7 +93,7 @@ std::string CompletionEncoder::Chunk(std::string_view text,
   json.EndObject().EndArray();
   WriteRunningUsage(request_.common, answer, &json);
   json.EndObject();
-  started_ = true;
+  progress.started = true;
   return json.Take();
 }
 
@@ -112,31 +113,38 @@ std::vector<std::string> CompletionEncoder::Chunks(std::span<const AnswerSegment
   return {Chunk(text, tokens, answer, /*is_last=*/false)};
 }
 
-std::vector<std::string> CompletionEncoder::LastChunks(const Answer& answer) {
-  std::vector<std::string> chunks = {Chunk("", {}, answer, /*is_last=*/true)};
-  if (request_.common.include_usage) {
-    chunks.push_back(UsageChunk(identity_, kObject, request_.common, answer));
-  }
-  return chunks;
+std::vector<std::string> CompletionEncoder::FinishChunks(const Answer& answer) {
+  return {Chunk("", {}, answer, /*is_last=*/true)};
 }
 
-std::string CompletionEncoder::Whole(const Answer& answer) {
+std::string CompletionEncoder::UsageChunk(std::span<const Answer* const> answers) {
+  return api::UsageChunk(identity_, kObject, request_.common, UsageOfAll(answers));
+}
+
+void CompletionEncoder::WriteChoice(const Answer& answer, JsonWriter* json) const {
+  json->BeginObject().Key("index").Integer(answer.choice());
+  json->Key("text").String(EchoedPrompt() + answer.content());
+  std::int64_t offset = 0;
+  WriteLogprobs(answer.tokens(), request_.common, codec_, &offset, json);
+  WriteFinish(answer, model_, json);
+  if (request_.common.return_token_ids) {
+    WritePromptTokenIds(prompt_, json);
+    WriteTokenIds(answer.tokens(), json);
+  }
+  json->EndObject();
+}
+
+std::string CompletionEncoder::Whole(std::span<const Answer* const> answers) {
   JsonWriter json;
   json.BeginObject();
   WriteIdentity(identity_, kObject, request_.common, &json);
-  json.Key("choices").BeginArray().BeginObject().Key("index").Integer(0);
-  json.Key("text").String(EchoedPrompt() + answer.content());
-  std::int64_t offset = 0;
-  WriteLogprobs(answer.tokens(), request_.common, codec_, &offset, &json);
-  WriteFinish(answer, model_, &json);
-  if (request_.common.return_token_ids) {
-    WritePromptTokenIds(prompt_, &json);
-    WriteTokenIds(answer.tokens(), &json);
+  json.Key("choices").BeginArray();
+  for (const Answer* answer : answers) {
+    WriteChoice(*answer, &json);
   }
-  json.EndObject().EndArray();
-  WriteUsage(answer.usage(), &json);
-  json.Key("system_fingerprint");
-  model_.system_fingerprint.has_value() ? json.String(*model_.system_fingerprint) : json.Null();
+  json.EndArray();
+  WriteUsage(UsageOfAll(answers), &json);
+  WriteFingerprint(model_, &json);
   json.EndObject();
   return json.Take();
 }

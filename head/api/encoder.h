@@ -8,6 +8,7 @@
 
 #include "engine/base/ids.h"
 #include "head/api/answer.h"
+#include "head/api/json.h"
 #include "head/api/request.h"
 #include "head/api/text_codec.h"
 
@@ -19,8 +20,8 @@ struct AnswerIdentity {
   std::int64_t created_unix_seconds = 0;
 };
 
-// Writes one answer in the form of its endpoint, whole or as the data of server-sent events.
-// One thread.
+// Writes the answers to one request in the form of its endpoint, whole or as the data of
+// server-sent events; chunks of several answers may interleave. One thread.
 class AnswerEncoder {
  public:
   virtual ~AnswerEncoder() = default;
@@ -28,9 +29,12 @@ class AnswerEncoder {
   // The JSON texts to send for what an event added. `answer` has absorbed the event.
   virtual std::vector<std::string> Chunks(std::span<const AnswerSegment> segments,
                                           const Answer& answer) = 0;
-  // The JSON texts that end the stream: the finish, and usage when it was asked for.
-  virtual std::vector<std::string> LastChunks(const Answer& answer) = 0;
-  virtual std::string Whole(const Answer& answer) = 0;
+  // The JSON texts that end an answer.
+  virtual std::vector<std::string> FinishChunks(const Answer& answer) = 0;
+  // The JSON text that ends the stream, once all answers have ended: usage.
+  virtual std::string UsageChunk(std::span<const Answer* const> answers) = 0;
+  // `answers` in the order of their choices, at least one.
+  virtual std::string Whole(std::span<const Answer* const> answers) = 0;
 };
 
 // The references must outlive the encoder.
@@ -45,16 +49,21 @@ class ChatEncoder final : public AnswerEncoder {
         model_(model),
         codec_(codec),
         prompt_(prompt),
-        identity_(std::move(identity)) {}
+        identity_(std::move(identity)),
+        role_sent_(static_cast<std::size_t>(request.common.n)) {}
 
   std::vector<std::string> Chunks(std::span<const AnswerSegment> segments,
                                   const Answer& answer) override;
-  std::vector<std::string> LastChunks(const Answer& answer) override;
-  std::string Whole(const Answer& answer) override;
+  std::vector<std::string> FinishChunks(const Answer& answer) override;
+  std::string UsageChunk(std::span<const Answer* const> answers) override;
+  std::string Whole(std::span<const Answer* const> answers) override;
 
  private:
+  // Nothing, or the chunk with the role where the answer has none yet.
+  std::vector<std::string> Opening(const Answer& answer);
   std::string RoleChunk(const Answer& answer);
   std::string SegmentChunk(const AnswerSegment& segment, const Answer& answer);
+  void WriteChoice(const Answer& answer, JsonWriter* json) const;
   bool Shows(const AnswerSegment& segment) const;
 
   const ChatRequest& request_;
@@ -62,7 +71,7 @@ class ChatEncoder final : public AnswerEncoder {
   const TextCodec& codec_;
   const std::span<const engine::Token> prompt_;
   const AnswerIdentity identity_;
-  bool role_sent_ = false;
+  std::vector<bool> role_sent_;  // [n]
 };
 
 class CompletionEncoder final : public AnswerEncoder {
@@ -76,18 +85,26 @@ class CompletionEncoder final : public AnswerEncoder {
         model_(model),
         codec_(codec),
         prompt_(prompt),
-        identity_(std::move(identity)) {}
+        identity_(std::move(identity)),
+        progress_(static_cast<std::size_t>(request.common.n)) {}
 
   std::vector<std::string> Chunks(std::span<const AnswerSegment> segments,
                                   const Answer& answer) override;
-  std::vector<std::string> LastChunks(const Answer& answer) override;
-  std::string Whole(const Answer& answer) override;
+  std::vector<std::string> FinishChunks(const Answer& answer) override;
+  std::string UsageChunk(std::span<const Answer* const> answers) override;
+  std::string Whole(std::span<const Answer* const> answers) override;
 
  private:
+  struct Progress {
+    bool started = false;
+    std::int64_t text_offset = 0;  // Characters before the next token's text.
+  };
+
   std::string Chunk(std::string_view text,
                     std::span<const engine::runtime::CommittedToken> tokens,
                     const Answer& answer,
                     bool is_last);
+  void WriteChoice(const Answer& answer, JsonWriter* json) const;
   std::string EchoedPrompt() const;
 
   const CompletionRequest& request_;
@@ -95,8 +112,7 @@ class CompletionEncoder final : public AnswerEncoder {
   const TextCodec& codec_;
   const std::span<const engine::Token> prompt_;
   const AnswerIdentity identity_;
-  bool started_ = false;
-  std::int64_t text_offset_ = 0;  // Characters before the next token's text.
+  std::vector<Progress> progress_;  // [n]
 };
 
 }  // namespace sparkspan::head::api

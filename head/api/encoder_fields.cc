@@ -72,14 +72,19 @@ void WritePromptTokenIds(std::span<const engine::Token> prompt, JsonWriter* json
 std::string UsageChunk(const AnswerIdentity& identity,
                        std::string_view object,
                        const CommonRequest& common,
-                       const Answer& answer) {
+                       const Usage& usage) {
   JsonWriter json;
   json.BeginObject();
   WriteIdentity(identity, object, common, &json);
   json.Key("choices").BeginArray().EndArray();
-  WriteUsage(answer.usage(), &json);
+  WriteUsage(usage, &json);
   json.EndObject();
   return json.Take();
+}
+
+void WriteFingerprint(const ServedModel& model, JsonWriter* json) {
+  json->Key("system_fingerprint");
+  model.system_fingerprint.has_value() ? json->String(*model.system_fingerprint) : json->Null();
 }
 
 std::string TokenName(engine::Token token, const CommonRequest& common, const TextCodec& codec) {

@@ -23,7 +23,8 @@ void WritePromptTokenIds(std::span<const engine::Token> prompt, JsonWriter* json
 std::string UsageChunk(const AnswerIdentity& identity,
                        std::string_view object,
                        const CommonRequest& common,
-                       const Answer& answer);
+                       const Usage& usage);
+void WriteFingerprint(const ServedModel& model, JsonWriter* json);
 std::string TokenName(engine::Token token, const CommonRequest& common, const TextCodec& codec);
 
 }  // namespace sparkspan::head::api

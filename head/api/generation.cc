@@ -18,6 +18,37 @@ std::size_t BytesOf(const GenerationEvent& event) {
 
 }  // namespace
 
+void StreamWaker::Wake() {
+  {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+  }
+  changed_.notify_all();
+}
+
+void StreamWaker::Wait(engine::Time deadline) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, deadline, [&] { return woken_; });
+  woken_ = false;
+}
+
+void GenerationStream::NotifyReader() {
+  std::shared_ptr<StreamWaker> waker;
+  {
+    const std::lock_guard lock(mutex_);
+    waker = waker_;
+  }
+  changed_.notify_all();
+  if (waker != nullptr) {
+    waker->Wake();
+  }
+}
+
+void GenerationStream::Attach(std::shared_ptr<StreamWaker> waker) {
+  const std::lock_guard lock(mutex_);
+  waker_ = std::move(waker);
+}
+
 bool GenerationStream::Push(GenerationEvent event) {
   {
     std::lock_guard lock(mutex_);
@@ -38,7 +69,7 @@ bool GenerationStream::Push(GenerationEvent event) {
       events_.push_back(std::move(event));
     }
   }
-  changed_.notify_all();
+  NotifyReader();
   return !cancelled();
 }
 
@@ -79,7 +110,7 @@ void GenerationStream::Cancel() {
     events_.clear();
     bytes_ = 0;
   }
-  changed_.notify_all();
+  NotifyReader();
 }
 
 bool GenerationStream::overflowed() const {

@@ -64,6 +64,20 @@ struct GenerationEvent {
   std::optional<GenerationFinish> finish;
 };
 
+// What a reader of several streams waits on. Thread-safe.
+class StreamWaker {
+ public:
+  void Wake();
+
+  // Until a Wake() that no earlier Wait() returned for, or `deadline`.
+  void Wait(engine::Time deadline);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool woken_ = false;
+};
+
 // The outbox of one request: the engine thread pushes, one thread of the API pops. Bounded; an
 // engine never waits for a reader. Thread-safe.
 class GenerationStream {
@@ -92,6 +106,10 @@ class GenerationStream {
   // is cancelled or its finish has been popped: ask done().
   std::optional<GenerationEvent> Pop(engine::Time deadline);
 
+  // From now on what ends a wait in Pop() wakes `waker` too. Call at most once, then Pop() what
+  // came before.
+  void Attach(std::shared_ptr<StreamWaker> waker);
+
   // Nothing more will come.
   bool done() const;
 
@@ -105,6 +123,8 @@ class GenerationStream {
   std::optional<engine::Time> scheduled() const;
 
  private:
+  void NotifyReader();
+
   const std::size_t bytes_max_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -114,6 +134,7 @@ class GenerationStream {
   bool overflowed_ = false;
   bool finish_pushed_ = false;
   std::optional<engine::Time> scheduled_;
+  std::shared_ptr<StreamWaker> waker_;
 };
 
 enum class EngineState {

@@ -51,7 +51,9 @@ struct CommonRequest {
   std::string model;                       // The name to answer with.
   std::optional<std::int64_t> max_tokens;  // >= 1; empty: as many as there is room for.
   engine::runtime::SamplingParams sampling;
+  // Of the first answer; the next ones count on from it. Empty: any.
   std::optional<std::uint64_t> seed;
+  std::int32_t n = 1;  // Answers to give.
   std::vector<std::string> stop;
   std::vector<engine::Token> stop_token_ids;
   bool include_stop_text = false;

@@ -1,6 +1,7 @@
 #include <algorithm>
-#include <cmath>
+#include <charconv>
 #include <limits>
+#include <set>
 
 #include "absl/strings/str_format.h"
 #include "head/api/request_fields.h"
@@ -11,6 +12,9 @@ namespace {
 
 constexpr std::int64_t kIntegerMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kStopStringsMax = 16;
+constexpr std::size_t kLogitBiasMax = 300;
+constexpr std::int64_t kAnswersMax = 128;
+constexpr double kRepetitionMax = 1e6;
 
 void RefuseUnless(FieldReader* fields, bool accepted, std::string_view name) {
   if (!accepted) {
@@ -20,19 +24,70 @@ void RefuseUnless(FieldReader* fields, bool accepted, std::string_view name) {
   }
 }
 
-// A value that changes nothing is accepted, any other is refused, a wrong one is invalid.
-void ReadUnsupportedPenalties(FieldReader* fields) {
-  for (const std::string_view name : {"frequency_penalty", "presence_penalty"}) {
-    RefuseUnless(fields, fields->Number(name, -2, 2).value_or(0) == 0, name);
+// A key of logit_bias: digits that name a token of the vocabulary.
+std::optional<engine::Token> ReadTokenKey(std::string_view key, std::int32_t vocabulary_size) {
+  engine::Token token = -1;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token);
+  const bool is_token = error == std::errc() && end == key.data() + key.size() && token >= 0 &&
+                        token < vocabulary_size;
+  return is_token ? std::optional(token) : std::nullopt;
+}
+
+void ReadLogitBias(FieldReader* fields, const ServedModel& model, CommonRequest* common) {
+  const JsonValue* object = fields->Object("logit_bias");
+  if (object == nullptr) {
+    return;
   }
-  const double repetition = fields->Number("repetition_penalty", 0, 1e6).value_or(1);
-  if (repetition <= 0) {
+  const JsonValue::Object& members = *object->object();
+  if (members.size() > kLogitBiasMax) {
+    fields->Fail(
+        InvalidValue("logit_bias",
+                     absl::StrFormat("'logit_bias' has %d entries; at most %d are allowed.",
+                                     members.size(),
+                                     kLogitBiasMax)));
+    return;
+  }
+  FieldReader nested(*object, "logit_bias.");
+  std::set<engine::Token> seen;
+  for (const auto& [key, value] : members) {
+    const std::optional<engine::Token> token = ReadTokenKey(key, model.vocabulary_size);
+    if (!token.has_value() || !seen.insert(*token).second) {
+      fields->Fail(InvalidValue(
+          "logit_bias",
+          absl::StrFormat("The key '%s' of 'logit_bias' must be a token id of the vocabulary, 0 to "
+                          "%d, and be given once.",
+                          key,
+                          model.vocabulary_size - 1)));
+      return;
+    }
+    if (const auto bias = nested.Number(key, -100, 100)) {
+      common->sampling.logit_bias.push_back({*token, static_cast<float>(*bias)});
+    }
+  }
+  if (!nested.ok()) {
+    fields->Fail(*nested.error());
+  }
+}
+
+void ReadPenalties(FieldReader* fields, engine::runtime::SamplingParams* sampling) {
+  sampling->frequency_penalty =
+      static_cast<float>(fields->Number("frequency_penalty", -2, 2).value_or(0));
+  sampling->presence_penalty =
+      static_cast<float>(fields->Number("presence_penalty", -2, 2).value_or(0));
+  sampling->repetition_penalty =
+      static_cast<float>(fields->Number("repetition_penalty", 0, kRepetitionMax).value_or(1));
+  // Also what is so small that it rounds to 0.
+  if (sampling->repetition_penalty <= 0) {
     fields->Fail(InvalidValue("repetition_penalty", "'repetition_penalty' must be above 0."));
   }
-  RefuseUnless(fields, repetition == 1, "repetition_penalty");
-  const JsonValue* bias = fields->Object("logit_bias");
-  RefuseUnless(fields, bias == nullptr || bias->object()->empty(), "logit_bias");
-  RefuseUnless(fields, fields->Strings("bad_words", 1024).empty(), "bad_words");
+}
+
+void ReadCount(FieldReader* fields, CommonRequest* common) {
+  common->n = static_cast<std::int32_t>(fields->Integer("n", 1, kAnswersMax).value_or(1));
+  if (common->n > 1 && engine::runtime::IsGreedy(common->sampling)) {
+    fields->Fail(InvalidValue(
+        "n", absl::StrFormat("n must be 1 when using greedy sampling, got %d.", common->n)));
+  }
 }
 
 void ReadUnsupportedShapes(FieldReader* fields, const ServedModel& model) {
@@ -42,8 +97,8 @@ void ReadUnsupportedShapes(FieldReader* fields, const ServedModel& model) {
     }
     RefuseUnless(fields, false, "allowed_token_ids");
   }
-  RefuseUnless(fields, fields->Integer("n", 1, 128).value_or(1) == 1, "n");
-  RefuseUnless(fields, fields->Integer("best_of", 1, 128).value_or(1) == 1, "best_of");
+  RefuseUnless(fields, fields->Strings("bad_words", 1024).empty(), "bad_words");
+  RefuseUnless(fields, fields->Integer("best_of", 1, kAnswersMax).value_or(1) == 1, "best_of");
   RefuseUnless(fields, !fields->Bool("use_beam_search").value_or(false), "use_beam_search");
   if (fields->Integer("prompt_logprobs", 0, kIntegerMax).has_value()) {
     RefuseUnless(fields, false, "prompt_logprobs");
@@ -151,7 +206,9 @@ void ReadCommon(FieldReader* fields, const ServedModel& model, CommonRequest* co
   ReadModel(fields, model, common);
   ReadLimits(fields, common);
   ReadSampling(fields, model, common);
-  ReadUnsupportedPenalties(fields);
+  ReadPenalties(fields, &common->sampling);
+  ReadLogitBias(fields, model, common);
+  ReadCount(fields, common);
   ReadUnsupportedShapes(fields, model);
   common->stop = fields->Strings("stop", kStopStringsMax);
   common->stop_token_ids = fields->Tokens("stop_token_ids", model.vocabulary_size);

@@ -171,27 +171,24 @@ HttpResponse Service::Generate(const Call& call, std::unique_ptr<SessionParts> p
   const std::int64_t wanted = common.max_tokens.value_or(model_.max_tokens_cap.value_or(room));
   parts->max_tokens = std::min(wanted, room);
 
-  auto submitted = generator_.Submit(MakeGeneration(call, *parts));
-  if (!submitted.ok()) {
-    const api::ApiError error =
-        api::FromStatus(submitted.status(), generator_.Status().retry_after_seconds);
-    metrics_.CountRejection(error.code);
-    return ErrorResponse(error);
+  if (const auto refusal = SubmitAll(call, parts.get())) {
+    return ErrorResponse(*refusal);
   }
-  parts->stream = *std::move(submitted);
-
   const bool stream = common.stream;
   const api::AnswerIdentity identity = {
       .id = (is_chat ? "chatcmpl-" : "cmpl-") + RandomHex(),
       .created_unix_seconds = static_cast<std::int64_t>(std::time(nullptr))};
-  parts->answer = std::make_unique<api::Answer>(
-      is_chat ? codec_.NewChatReader(parts->prompt, *parts->chat)
-              : codec_.NewPlainReader(common.skip_special_tokens),
-      api::AnswerOptions{.prompt_tokens = prompt_tokens,
-                         .stop = common.stop,
-                         .include_stop_text = common.include_stop_text,
-                         .min_tokens = common.sampling.min_tokens,
-                         .parallel_tool_calls = !is_chat || parts->chat->parallel_tool_calls});
+  for (std::size_t i = 0; i < parts->choices.size(); ++i) {
+    parts->choices[i].answer = std::make_unique<api::Answer>(
+        is_chat ? codec_.NewChatReader(parts->prompt, *parts->chat)
+                : codec_.NewPlainReader(common.skip_special_tokens),
+        api::AnswerOptions{.choice = static_cast<std::int32_t>(i),
+                           .prompt_tokens = prompt_tokens,
+                           .stop = common.stop,
+                           .include_stop_text = common.include_stop_text,
+                           .min_tokens = common.sampling.min_tokens,
+                           .parallel_tool_calls = !is_chat || parts->chat->parallel_tool_calls});
+  }
   if (is_chat) {
     parts->encoder =
         std::make_unique<api::ChatEncoder>(*parts->chat, model_, codec_, parts->prompt, identity);
@@ -203,13 +200,48 @@ HttpResponse Service::Generate(const Call& call, std::unique_ptr<SessionParts> p
   return stream ? AnswerStream(std::move(session)) : AnswerWhole(call, std::move(session));
 }
 
-api::GenerationRequest Service::MakeGeneration(const Call& call, const SessionParts& parts) const {
+std::optional<api::ApiError> Service::SubmitAll(const Call& call, SessionParts* parts) {
+  const std::int32_t n = parts->common().n;
+  if (n > 1) {
+    const api::EngineStatus engine = generator_.Status();
+    if (n > engine.running_max + engine.waiting_max) {
+      return api::InvalidValue(
+          "n",
+          absl::StrFormat("'n' is %d; this server holds at most %d answers at once.",
+                          n,
+                          engine.running_max + engine.waiting_max));
+    }
+  }
+  parts->seed = parts->common().seed.has_value() ? *parts->common().seed : RandomSeed();
+  for (std::int32_t choice = 0; choice < n; ++choice) {
+    auto submitted = generator_.Submit(MakeGeneration(call, *parts, choice));
+    if (!submitted.ok()) {
+      for (const Choice& admitted : parts->choices) {
+        admitted.stream->Cancel();
+      }
+      api::ApiError error =
+          api::FromStatus(submitted.status(), generator_.Status().retry_after_seconds);
+      metrics_.CountRejection(error.code);
+      return error;
+    }
+    parts->choices.emplace_back().stream = *std::move(submitted);
+  }
+  return std::nullopt;
+}
+
+api::GenerationRequest Service::MakeGeneration(const Call& call,
+                                               const SessionParts& parts,
+                                               std::int32_t choice) const {
   const api::CommonRequest& common = parts.common();
   api::GenerationRequest generation;
   generation.request_id = call.request_id;
   generation.prompt = parts.prompt;
   generation.sampling = common.sampling;
-  generation.sampling.seed = common.seed.has_value() ? *common.seed : RandomSeed();
+  generation.sampling.seed = parts.seed + static_cast<std::uint64_t>(choice);
+  // Who gives a seed wants the text to depend on it alone: not on how many drafts were verified.
+  generation.sampling.acceptance = common.seed.has_value()
+                                       ? engine::runtime::AcceptanceRule::kSharedNoise
+                                       : engine::runtime::AcceptanceRule::kRejection;
   generation.sampling.min_tokens = static_cast<std::int32_t>(
       std::min<std::int64_t>(common.sampling.min_tokens, parts.max_tokens));
   if (!common.ignore_eos) {

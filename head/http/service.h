@@ -89,7 +89,11 @@ class Service {
   std::optional<api::ApiError> NotReady() const;
   // Checks the length, fills `parts` and queues the generation; then answers.
   HttpResponse Generate(const Call& call, std::unique_ptr<SessionParts> parts);
-  api::GenerationRequest MakeGeneration(const Call& call, const SessionParts& parts) const;
+  // Queues a generation for each of the n choices, or none: then why not.
+  std::optional<api::ApiError> SubmitAll(const Call& call, SessionParts* parts);
+  api::GenerationRequest MakeGeneration(const Call& call,
+                                        const SessionParts& parts,
+                                        std::int32_t choice) const;
   api::OrError<std::vector<engine::Token>> EncodePrompt(std::string_view text,
                                                         const std::string& param,
                                                         std::int64_t max_tokens) const;

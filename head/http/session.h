@@ -15,6 +15,15 @@
 
 namespace sparkspan::head::http {
 
+// One of the answers that a request asked for, and the generation that feeds it.
+struct Choice {
+  std::unique_ptr<api::Answer> answer;
+  std::shared_ptr<api::GenerationStream> stream;
+  std::optional<engine::Time> first_token;
+  std::optional<engine::Time> last_token;
+  bool ended = false;
+};
+
 // Everything that belongs to one request being answered. The encoder refers to the others, so it is
 // made last and the whole does not move.
 struct SessionParts {
@@ -22,16 +31,16 @@ struct SessionParts {
   std::optional<api::CompletionRequest> completion;
   std::vector<engine::Token> prompt;
   std::int64_t max_tokens = 0;
+  std::uint64_t seed = 0;  // of the first choice
   engine::Time arrival;
-  std::unique_ptr<api::Answer> answer;
+  std::vector<Choice> choices;  // [n]
   std::unique_ptr<api::AnswerEncoder> encoder;
-  std::shared_ptr<api::GenerationStream> stream;
 
   const api::CommonRequest& common() const { return chat ? chat->common : completion->common; }
 };
 
-// Takes a request from its admission to its answer's end. Destroyed early it cancels the
-// generation: that is what a client that leaves comes to. One thread.
+// Takes a request from its admission to the end of its answers. Destroyed early it cancels the
+// generations: that is what a client that leaves comes to. One thread.
 class Session {
  public:
   Session(std::unique_ptr<SessionParts> parts,
@@ -40,29 +49,36 @@ class Session {
           const std::atomic<bool>& aborting);
   ~Session();
 
-  // Waits for the next event until `deadline`; returns the JSON texts that a stream sends for it.
+  // Waits for the next event until `deadline`; returns the JSON texts that a stream sends for what
+  // came, the ends of answers included.
   std::vector<std::string> Pump(engine::Time deadline);
-  // Nothing more will come; then failure() or the answer is final.
+  // Nothing more will come; then failure() or all answers are final.
   bool ended() const { return ended_; }
   const std::optional<api::ApiError>& failure() const { return failure_; }
 
-  std::vector<std::string> LastChunks() { return parts_->encoder->LastChunks(*parts_->answer); }
-  std::string Whole() { return parts_->encoder->Whole(*parts_->answer); }
+  // The JSON texts that end a stream: usage, when it was asked for.
+  std::vector<std::string> LastChunks();
+  std::string Whole() { return parts_->encoder->Whole(Answers()); }
 
  private:
-  void ObserveTokens(const api::GenerationEvent& event);
+  // Takes what has come for each choice; whether there was anything.
+  bool TakeEvents(std::vector<std::string>* chunks);
+  void Take(const api::GenerationEvent& event, Choice* choice, std::vector<std::string>* chunks);
+  void ObserveTokens(const api::GenerationEvent& event, Choice* choice);
+  void End(Choice* choice, const std::string& finished_reason);
+  // Cancels and records what has not ended.
+  void EndAll(const std::string& finished_reason);
   void Fail(api::ApiError failure);
-  void Record(const std::string& finished_reason);
+  void Record(const Choice& choice, const std::string& finished_reason);
+  std::vector<const api::Answer*> Answers() const;
 
   const std::unique_ptr<SessionParts> parts_;
   const engine::Clock& clock_;
   status::Metrics& metrics_;
   const std::atomic<bool>& aborting_;  // The server gives up what still runs.
-  std::optional<engine::Time> first_token_;
-  std::optional<engine::Time> last_token_;
+  const std::shared_ptr<api::StreamWaker> waker_;
   std::optional<api::ApiError> failure_;
   bool ended_ = false;
-  bool recorded_ = false;
 };
 
 }  // namespace sparkspan::head::http

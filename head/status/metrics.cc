@@ -193,6 +193,11 @@ Metrics::Metrics(std::int64_t context_length)
   }
 }
 
+void Metrics::ObserveAnswersAsked(std::int64_t n) {
+  const std::lock_guard lock(mutex_);
+  samples_.Observe(Real(n));
+}
+
 void Metrics::ObserveRequest(const RequestSample& sample) {
   const std::lock_guard lock(mutex_);
   ++finished_[sample.finished_reason];
@@ -201,7 +206,6 @@ void Metrics::ObserveRequest(const RequestSample& sample) {
   generation_tokens_.Observe(Real(sample.generation_tokens));
   max_tokens_.Observe(Real(sample.max_tokens));
   computed_prompt_tokens_.Observe(Real(sample.prompt_tokens - sample.cached_tokens));
-  samples_.Observe(1);
   if (sample.queue.has_value()) {
     queue_.Observe(*sample.queue);
   }

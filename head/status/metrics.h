@@ -14,7 +14,7 @@
 
 namespace sparkspan::head::status {
 
-// How one request went. Times in seconds.
+// How one answer went: of a request with n above 1 each by itself, as in vLLM. Times in seconds.
 struct RequestSample {
   std::string finished_reason;  // "stop", "length", "abort" or "error"
   std::int64_t prompt_tokens = 0;
@@ -34,6 +34,8 @@ class Metrics {
  public:
   explicit Metrics(std::int64_t context_length);
 
+  // Once a request, when it is admitted: how many answers it asked for.
+  void ObserveAnswersAsked(std::int64_t n);
   void ObserveRequest(const RequestSample& sample);
   // `tokens` came `seconds` after the ones before them: so many gaps of an equal share.
   void ObserveTokenGaps(double seconds, std::int64_t tokens);

@@ -201,5 +201,56 @@ class OpenAiClientTest(unittest.TestCase):
         self.assertTrue(caught.exception.response.headers["x-request-id"])
 
 
+    def test_several_answers_repeat_with_their_seed(self):
+        fields = {"temperature": 1.0, "seed": 11, "n": 3, "max_tokens": 24, "extra_body": OFF}
+        text = "Tell me a fact about sparkspan."
+        whole = self.create(text, **fields)
+        texts = [choice.message.content for choice in whole.choices]
+        self.assertEqual([choice.index for choice in whole.choices], [0, 1, 2])
+        self.assertEqual(
+            texts, [choice.message.content for choice in self.create(text, **fields).choices])
+        alone = [self.create(text, **(fields | {"n": 1, "seed": 11 + i})) for i in range(3)]
+        self.assertEqual(texts, [answer.choices[0].message.content for answer in alone])
+        self.assertEqual(whole.usage.completion_tokens,
+                         sum(answer.usage.completion_tokens for answer in alone))
+        self.assertEqual(whole.usage.prompt_tokens, alone[0].usage.prompt_tokens)
+
+        joined, finishes = ["", "", ""], [0, 0, 0]
+        usage = None
+        for chunk in self.create(text, stream=True, stream_options={"include_usage": True},
+                                 **fields):
+            usage = chunk.usage or usage
+            for choice in chunk.choices:
+                joined[choice.index] += choice.delta.content or ""
+                finishes[choice.index] += choice.finish_reason is not None
+        self.assertEqual(joined, texts)
+        self.assertEqual(finishes, [1, 1, 1])
+        self.assertEqual(usage.completion_tokens, whole.usage.completion_tokens)
+
+        prompts = self.client.completions.create(
+            model=self.model, prompt="Count from", n=2, seed=3, max_tokens=4, temperature=1)
+        self.assertEqual([choice.index for choice in prompts.choices], [0, 1])
+
+    def test_several_greedy_answers_and_best_of_are_refused_by_name(self):
+        with self.assertRaises(self.openai.BadRequestError) as caught:
+            self.create("Hi", temperature=0, n=2)
+        self.assertEqual(caught.exception.body["param"], "n")
+        with self.assertRaises(self.openai.BadRequestError) as caught:
+            self.create("Hi", extra_body={"best_of": 2})
+        self.assertEqual(caught.exception.body["param"], "best_of")
+
+    def test_logit_bias_bans_and_forces_a_token(self):
+        def first_token(**fields):
+            answer = self.create("Count from 3 to 5.", max_tokens=1,
+                                 extra_body=OFF | {"return_token_ids": True}, **fields)
+            return answer.choices[0].token_ids[0]
+
+        usual = first_token()
+        other = first_token(logit_bias={usual: -100})
+        self.assertNotEqual(other, usual)
+        self.assertEqual(first_token(logit_bias={other: 100}), other)
+        self.assertEqual(first_token(logit_bias={other: 100}, temperature=2, seed=1), other)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

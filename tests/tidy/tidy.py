@@ -49,7 +49,7 @@ ALLOWED_INCLUDES = {
 THIRD_PARTY_DOORS = {
     r"httplib\.h": r"^head/http/|^tests/",
     r"yaml-cpp/": r"^engine/config/[^/]*\.cc$",
-    r"nlohmann/": r"\.cc$",
+    r"nlohmann/": r"\.cc$|^tests/",
     r"pcre2\.h": r"^engine/text/[^/]*\.cc$",
     r"grpc(pp|\+\+)?/|grpc/": r"^(worker|head/cluster|head/program|tests)/|^head/main\.cc$"
                               r"|^deploy/cli/[^/]*\.cc$|^head/[^/]*\.cc$",

@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
+#include <functional>
 #include <limits>
-#include <string>
+#include <random>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -37,7 +41,7 @@ TEST(Gumbel, DrawsTheSoftmax) {
     chi_square += (counts[i] - expected) * (counts[i] - expected) / expected;
   }
   EXPECT_LT(chi_square, 18.5) << "four degrees of freedom, p = 0.001";
-  RecordProperty("chi_square", std::to_string(chi_square));
+  std::printf("chi-square %.1f of 18.5\n", chi_square);
 }
 
 TEST(Gumbel, ShardsAgreeWithTheWhole) {
@@ -63,6 +67,70 @@ TEST(Gumbel, ShardsAgreeWithTheWhole) {
       EXPECT_EQ(best.score, all.score);
     }
   }
+}
+
+// Noise for every token, none left out.
+NoisyMaximum ArgmaxByDefinition(std::span<const float> logits,
+                                float temperature,
+                                const NoiseKey& key,
+                                Token first_token) {
+  NoisyMaximum best;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const Token token = first_token + static_cast<Token>(i);
+    if (logits[i] != kForbidden) {
+      const float score =
+          temperature == 0 ? logits[i] : logits[i] / temperature + GumbelNoise(key, token);
+      if (best.token < 0 || score > best.score) {
+        best = {token, score};
+      }
+    }
+  }
+  return best;
+}
+
+struct Shape {
+  const char* name;
+  std::function<float(std::mt19937&)> logit;
+};
+
+const std::vector<Shape> kShapes = {
+    {"flat", [](std::mt19937&) { return 0.25f; }},
+    {"nearly flat", [](auto& random) { return std::normal_distribution<float>(0, 0.02f)(random); }},
+    {"spread", [](auto& random) { return std::normal_distribution<float>(0, 3)(random); }},
+    {"peaked", [](auto& random) { return random() % 500 == 0 ? 12.0f : -8.0f; }},
+    {"ties", [](auto& random) { return static_cast<float>(random() % 3); }},
+    {"some allowed", [](auto& random) { return random() % 50 == 0 ? 1.0f : kForbidden; }},
+    {"nothing allowed", [](auto&) { return kForbidden; }},
+    // Noise is rounded to a few values, so many scores are equal.
+    {"large", [](auto& random) { return 1e7f + static_cast<float>(random() % 3); }},
+    {"large negative", [](auto& random) { return -3e6f + static_cast<float>(random() % 5); }},
+    {"beyond floats", [](auto& random) { return random() % 2 == 0 ? 3e38f : -3e38f; }},
+};
+
+TEST(Gumbel, SkipsNoTokenThatCouldWin) {
+  std::mt19937 random(8);
+  std::set<Token> tokens;
+  int large = 0;
+  for (const Shape& shape : kShapes) {
+    for (const std::size_t size : {1u, 2u, 7u, 8u, 255u, 256u, 257u, 1000u, 5000u}) {
+      for (const float temperature : {0.0f, 1e-5f, 0.01f, 0.5f, 1.0f, 2.0f}) {
+        std::vector<float> logits(size);
+        std::generate(logits.begin(), logits.end(), [&] { return shape.logit(random); });
+        const NoiseKey key = {.seed = random(),
+                              .position = static_cast<std::int64_t>(random()),
+                              .purpose = static_cast<RandomPurpose>(random() % 4)};
+        const auto first = static_cast<Token>(random() % 3 * 40000);
+        const NoisyMaximum expected = ArgmaxByDefinition(logits, temperature, key, first);
+        const NoisyMaximum best = ArgmaxWithNoise(logits, temperature, key, first);
+        ASSERT_EQ(best.token, expected.token) << shape.name << size << " " << temperature;
+        ASSERT_EQ(best.score, expected.score) << shape.name << size << " " << temperature;
+        tokens.insert(best.token);
+        large += best.score >= 1e6f ? 1 : 0;
+      }
+    }
+  }
+  EXPECT_GT(tokens.size(), 100u);
+  EXPECT_GT(large, 50);
 }
 
 TEST(Gumbel, TakesTheLowestIdOfEquals) {

@@ -52,12 +52,21 @@ const std::vector<BadField> kBadFields = {
     {R"("top_k":-2)", "top_k", kInvalid},
     {R"("min_p":1.01)", "min_p", kInvalid},
     {R"("frequency_penalty":2.5)", "frequency_penalty", kInvalid},
-    {R"("frequency_penalty":0.5)", "frequency_penalty", kUnsupported},
-    {R"("presence_penalty":-1)", "presence_penalty", kUnsupported},
+    {R"("frequency_penalty":"0")", "frequency_penalty", kInvalid},
+    {R"("presence_penalty":-2.1)", "presence_penalty", kInvalid},
     {R"("repetition_penalty":0)", "repetition_penalty", kInvalid},
-    {R"("repetition_penalty":1.1)", "repetition_penalty", kUnsupported},
+    {R"("repetition_penalty":1e-60)", "repetition_penalty", kInvalid},
+    {R"("repetition_penalty":-1)", "repetition_penalty", kInvalid},
+    {R"("repetition_penalty":1e7)", "repetition_penalty", kInvalid},
     {R"("logit_bias":[])", "logit_bias", kInvalid},
-    {R"("logit_bias":{"5":1})", "logit_bias", kUnsupported},
+    {R"("logit_bias":{"300":1})", "logit_bias", kInvalid},
+    {R"("logit_bias":{"-1":1})", "logit_bias", kInvalid},
+    {R"("logit_bias":{"five":1})", "logit_bias", kInvalid},
+    {R"("logit_bias":{"5.0":1})", "logit_bias", kInvalid},
+    {R"("logit_bias":{"":1})", "logit_bias", kInvalid},
+    {R"("logit_bias":{"5":1,"05":2})", "logit_bias", kInvalid},
+    {R"("logit_bias":{"5":100.5})", "logit_bias.5", kInvalid},
+    {R"("logit_bias":{"5":"1"})", "logit_bias.5", kInvalid},
     {R"("bad_words":["x"])", "bad_words", kUnsupported},
     {R"("allowed_token_ids":[])", "allowed_token_ids", kInvalid},
     {R"("allowed_token_ids":[5])", "allowed_token_ids", kUnsupported},
@@ -75,7 +84,10 @@ const std::vector<BadField> kBadFields = {
     {R"("seed":1.5)", "seed", kInvalid},
     {R"("seed":99999999999999999999)", "seed", kInvalid},
     {R"("n":0)", "n", kInvalid},
-    {R"("n":2)", "n", kUnsupported},
+    {R"("n":129)", "n", kInvalid},
+    {R"("n":"2")", "n", kInvalid},
+    {R"("n":2,"temperature":0)", "n", kInvalid},
+    {R"("n":2,"temperature":0.000001)", "n", kInvalid},
     {R"("best_of":2)", "best_of", kUnsupported},
     {R"("use_beam_search":true)", "use_beam_search", kUnsupported},
     {R"("stream":"true")", "stream", kInvalid},
@@ -168,7 +180,10 @@ TEST(ChatRequestTest, AcceptsGoodValues) {
       R"("temperature":2)",
       R"("top_k":-1)",
       R"("frequency_penalty":0,"presence_penalty":0.0,"repetition_penalty":1.0)",
+      R"("frequency_penalty":-2,"presence_penalty":2,"repetition_penalty":0.5)",
       R"("logit_bias":{},"n":1,"best_of":1,"use_beam_search":false)",
+      R"("logit_bias":{"0":-100,"299":100.0,"7":null},"n":128)",
+      R"("n":1,"temperature":0)",
       R"("stop":["a","b"])",
       R"("stop":null)",
       R"("seed":-5)",
@@ -189,6 +204,33 @@ TEST(ChatRequestTest, AcceptsGoodValues) {
   EXPECT_EQ(ParseChatRequest(ChatBody(cases[5]), TestModel())->common.max_tokens, 7);
   EXPECT_EQ(ParseChatRequest(ChatBody(R"("model":"alias")"), TestModel())->common.model, "alias");
   EXPECT_EQ(ParseChatRequest(ChatBody(""), TestModel())->common.model, "demo");
+}
+
+TEST(ChatRequestTest, ReadsWhatChangesLogits) {
+  const auto request = ParseChatRequest(
+      ChatBody(R"("frequency_penalty":0.5,"presence_penalty":-1,"repetition_penalty":1.25,)"
+               R"("logit_bias":{"299":-100,"7":2.5},"n":3)"),
+      TestModel());
+  ASSERT_TRUE(request.ok()) << request.error().message;
+  const engine::runtime::SamplingParams& sampling = request->common.sampling;
+  EXPECT_EQ(sampling.frequency_penalty, 0.5f);
+  EXPECT_EQ(sampling.presence_penalty, -1.0f);
+  EXPECT_EQ(sampling.repetition_penalty, 1.25f);
+  EXPECT_EQ(sampling.logit_bias, (std::vector<engine::runtime::LogitBias>{{299, -100}, {7, 2.5f}}));
+  EXPECT_EQ(request->common.n, 3);
+}
+
+TEST(ChatRequestTest, LimitsTheEntriesOfLogitBias) {
+  ServedModel model = TestModel();
+  model.vocabulary_size = 1000;
+  for (const int entries : {300, 301}) {
+    std::string bias;
+    for (int token = 0; token < entries; ++token) {
+      bias += (bias.empty() ? "\"" : ",\"") + std::to_string(token) + "\":1";
+    }
+    const auto request = ParseChatRequest(ChatBody("\"logit_bias\":{" + bias + "}"), model);
+    EXPECT_EQ(request.ok(), entries == 300);
+  }
 }
 
 TEST(ChatRequestTest, RefusesBadBodiesAndMessages) {

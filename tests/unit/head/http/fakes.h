@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -114,6 +115,9 @@ class FakeGenerator final : public api::Generator {
     if (!submit_status_.ok()) {
       return submit_status_;
     }
+    if (requests_.size() >= requests_max_) {
+      return absl::ResourceExhaustedError("the queue is full");
+    }
     auto stream = std::make_shared<api::GenerationStream>();
     if (script_) {
       script_(request, *stream);
@@ -144,6 +148,19 @@ class FakeGenerator final : public api::Generator {
     const std::lock_guard lock(mutex_);
     return requests_.back();
   }
+  std::vector<api::GenerationRequest> Requests() const {
+    const std::lock_guard lock(mutex_);
+    return requests_;
+  }
+  std::vector<std::shared_ptr<api::GenerationStream>> Streams() const {
+    const std::lock_guard lock(mutex_);
+    return streams_;
+  }
+  // Further ones find a full queue.
+  void SetRequestsMax(std::size_t requests_max) {
+    const std::lock_guard lock(mutex_);
+    requests_max_ = requests_max;
+  }
   std::shared_ptr<api::GenerationStream> LastStream() const {
     const std::lock_guard lock(mutex_);
     return streams_.empty() ? nullptr : streams_.back();
@@ -153,6 +170,7 @@ class FakeGenerator final : public api::Generator {
   mutable std::mutex mutex_;
   Script script_;
   absl::Status submit_status_;
+  std::size_t requests_max_ = std::numeric_limits<std::size_t>::max();
   api::EngineStatus status_;
   std::vector<api::GenerationRequest> requests_;
   std::vector<std::shared_ptr<api::GenerationStream>> streams_;

@@ -56,6 +56,7 @@ TEST(MetricsTest, RendersWhatWasObserved) {
   sample.prefill = 0.5;
   sample.decode = 1.0;
   metrics.ObserveRequest(sample);
+  metrics.ObserveAnswersAsked(4);
   metrics.ObserveTokenGaps(0.3, 3);
   metrics.CountRejection("queue_full");
   metrics.CountHttp("POST", "/v1/chat/completions", 200, 0.01);
@@ -80,6 +81,8 @@ TEST(MetricsTest, RendersWhatWasObserved) {
   EXPECT_EQ(samples[Named("vllm:request_prompt_tokens_bucket", "le=\"100.0\"")], 0);
   EXPECT_EQ(samples[Named("vllm:request_prompt_tokens_bucket", "le=\"200.0\"")], 1);
   EXPECT_EQ(samples[Named("vllm:request_prefill_kv_computed_tokens_sum")], 22);
+  EXPECT_EQ(samples[Named("vllm:request_params_n_bucket", "le=\"2.0\"")], 0);
+  EXPECT_EQ(samples[Named("vllm:request_params_n_bucket", "le=\"5.0\"")], 1);
   EXPECT_EQ(samples[Named("vllm:iteration_tokens_total_sum")], 20010);
   EXPECT_EQ(samples[Named("vllm:iteration_tokens_total_bucket", "le=\"8.0\"")], 1);
   EXPECT_EQ(samples[Named("vllm:iteration_tokens_total_bucket", "le=\"+Inf\"")], 3);
