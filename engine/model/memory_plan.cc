@@ -79,7 +79,10 @@ absl::StatusOr<MemoryPlan> PlanMemory(const weights::ModelShape& shape,
                      logits_rows * logits_width * 4;
   if (load.draft) {
     const DraftLayout draft = DraftLayoutOf(shape, options.numerics, demand.mtp_block);
-    plan.draft_states = demand.sequences * draft.state_bytes;
+    // With the logits that drafts were drawn of, kept until these are verified.
+    const std::int64_t logits =
+        draft.block * shape.vocabulary * static_cast<std::int64_t>(sizeof(float));
+    plan.draft_states = demand.sequences * (draft.state_bytes + logits);
     plan.draft_activations =
         DraftActivationBytes(shape, share, draft, demand.step_rows, demand.sequences);
   }

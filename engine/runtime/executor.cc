@@ -126,7 +126,9 @@ RankMemory Executor::MemoryTaken() const {
                        .state_bytes = layout.state_bytes * options_.sequences_max,
                        .activation_bytes = model_->ActivationBytes(options_.step_rows_max)};
   if (drafting_.has_value()) {
-    memory.state_bytes += drafting_->state_bytes();
+    const std::int64_t logits =
+        drafting_->block() * model_->parts().vocabulary * static_cast<std::int64_t>(sizeof(float));
+    memory.state_bytes += drafting_->state_bytes() + logits * options_.sequences_max;
     memory.activation_bytes += drafting_->ActivationBytes(options_.step_rows_max);
   }
   return memory;

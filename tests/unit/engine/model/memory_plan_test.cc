@@ -115,8 +115,8 @@ TEST(MemoryPlan, AddsUpWhatIsAskedFor) {
   EXPECT_GT(drafting.weights, plan.weights);
   EXPECT_EQ(plan.draft_states, 0);
   EXPECT_EQ(plan.draft_activations, 0);
-  // Two rings of 128 entries of 64 e4m3 codes, a scale in 8 bytes and 64 bf16.
-  EXPECT_EQ(drafting.draft_states, 4 * 2 * 128 * (64 + 8 + 128));
+  // Two rings of 128 entries of 64 e4m3 codes, a scale in 8 bytes and 64 bf16; logits of 4 drafts.
+  EXPECT_EQ(drafting.draft_states, 4 * (2 * 128 * (64 + 8 + 128) + 4 * shape.vocabulary * 4));
   // At least the logits of 4 sequences' blocks of 4.
   EXPECT_GT(drafting.draft_activations, 4 * 4 * 67 * 4);
   EXPECT_EQ(drafting.serving(),
