@@ -84,6 +84,7 @@ TEST_F(ModelTest, GivesTheLogitsAskedFor) {
   const int taps[] = {0, 6};
   ForwardOptions options;
   options.taps = taps;
+  options.keep_streams = true;
   ForwardTrace trace;
   options.trace = &trace;
   ForwardResult result;
@@ -100,6 +101,8 @@ TEST_F(ModelTest, GivesTheLogitsAskedFor) {
   ASSERT_EQ(result.taps.size(), 9u * 2 * 256);
   const float* streams = &trace.hidden[(7u * 9 + 4) * 4 * 256];
   const float mean = (streams[5] + streams[256 + 5] + streams[512 + 5] + streams[768 + 5]) / 4.0f;
+  EXPECT_EQ(result.streams,
+            std::vector<float>(trace.hidden.begin() + 7 * 9 * 4 * 256, trace.hidden.end()));
   EXPECT_NEAR(result.taps[(4u * 2 + 1) * 256 + 5], mean, std::abs(mean) / 256.0f);
 }
 
