@@ -101,12 +101,12 @@ TEST(DraftPlanner, TrustsConfidenceAsFarAsItCameTrue) {
   DraftPlanner planner({.policy = VerificationPolicy::kHardware, .block = 2});
   planner.SetCosts(CostsOf(100, 20, 10));
   const std::array<float, 2> sure = {4.0f, 4.0f};
-  std::vector<double> survival = planner.Survival(sure, 2);
+  const std::vector<double> survival = planner.Survival(sure, 2);
   const std::array<Candidate, 1> one = {{{survival}}};
   EXPECT_THAT(planner.Lengths(one, 0), ElementsAre(2));
   EXPECT_TRUE(planner.ShouldPropose(1, 0));
   for (int i = 0; i < 1000; ++i) {
-    survival = planner.Survival(sure, 2);
+    (void)planner.Survival(sure, 2);
     planner.Observe(survival, 2, 0);
   }
   EXPECT_THAT(planner.Lengths(one, 0), ElementsAre(0));
@@ -116,7 +116,7 @@ TEST(DraftPlanner, TrustsConfidenceAsFarAsItCameTrue) {
   for (int i = 0; i < 64 * 200 && trials < 200; ++i) {
     if (planner.ShouldPropose(1, 0)) {
       ++trials;
-      survival = planner.Survival(sure, 2);
+      (void)planner.Survival(sure, 2);
       planner.Observe(survival, planner.Lengths(one, 0)[0], 2);
     }
   }
