@@ -189,7 +189,7 @@ class OpenAiClientTest(unittest.TestCase):
             self.create("x", temperature=9)
         self.assertEqual(caught.exception.param, "temperature")
         with self.assertRaises(self.openai.BadRequestError) as caught:
-            self.create("x", n=2)
+            self.create("x", extra_body={"use_beam_search": True})
         self.assertEqual(caught.exception.code, "unsupported_parameter")
         length = self.client.models.retrieve(self.model).max_model_len
         if length <= 1 << 16:
