@@ -363,12 +363,15 @@ TEST(AgreeResults, NamesTheRanksAndTheStep) {
     result.step = Step(17);
     result.rank = Rank(rank);
     result.digest = 0xABC;
-    result.times = {
-        .forward_ns = 10 * rank, .exchange_ns = 5, .sample_ns = 9 - rank, .total_ns = 1};
+    result.times = {.forward_ns = 10 * rank,
+                    .exchange_ns = 5,
+                    .sample_ns = 9 - rank,
+                    .draft_ns = 2 * rank,
+                    .total_ns = 1};
   }
   const auto agreed = AgreeResults(results);
   ASSERT_TRUE(agreed.ok());
-  EXPECT_EQ(agreed->times, (StepTimes{20, 5, 9, 1}));
+  EXPECT_EQ(agreed->times, (StepTimes{20, 5, 9, 4, 1}));
   results[1].digest = 0xDEF;
   EXPECT_EQ(AgreeResults(results).status().code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(AgreeResults(results).status().message()),
