@@ -68,7 +68,9 @@ def main() -> int:
     examples = evaluation_examples(arguments.seed, arguments.count, published_keys())
 
     def usage(example: Example) -> dict[str, Any]:
-        return ask(url, model, as_request(example)["request"], arguments.timeout)["usage"]
+        request = as_request(example)["request"]
+        request.pop("response_format", None)  # which the API refuses
+        return ask(url, model, request, arguments.timeout)["usage"]
 
     missed = 0
     print(f"{'class':10} {'prompts':>7} {'tokens':>7} {'drafts':>7} {'accepted':>9} {'length':>7}")
