@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "deploy/cli/bench_command.h"
+#include "deploy/cli/certs_command.h"
 #include "deploy/cli/score_command.h"
 #include "deploy/cli/serve_command.h"
 #include "deploy/cli/text_command.h"
@@ -24,6 +25,7 @@ struct Command {
 
 constexpr std::array kCommands = {
     Command{"bench", "time steps of a random checkpoint on this machine", RunBenchCommand},
+    Command{"certs", "make a cluster's authority and its nodes' certificates", RunCertsCommand},
     Command{"score", "run prompts through a checkpoint and write the logits", RunScoreCommand},
     Command{"serve", "serve a checkpoint on this machine: head and workers", RunServeCommand},
     Command{"text", "tokenise, render chats and read answers of case files", RunTextCommand},

@@ -15,8 +15,6 @@ using engine::runtime::StepPlan;
 using engine::runtime::StepResult;
 using engine::schedule::TokenEvent;
 
-// How long a client that leaves, or a rank that dies, can go unnoticed while nothing runs.
-constexpr std::chrono::milliseconds kIdleTick{50};
 constexpr std::chrono::seconds kRateWindow{5};
 constexpr double kRequestSecondsWeight = 0.1;
 
@@ -46,12 +44,15 @@ std::int64_t RowsOf(const StepPlan& plan) {
 
 EngineLoop::EngineLoop(EngineLoopOptions options,
                        engine::runtime::Cluster& cluster,
-                       const engine::Clock& clock)
+                       const engine::Clock& clock,
+                       Driver driver)
     : options_(std::move(options)), cluster_(cluster), clock_(clock), epoch_(options_.first_epoch) {
-  status_.detail = "the ranks are connecting";
+  status_.detail = why_not_;
   status_.numerics = options_.numerics;
   status_.draft_mode = options_.draft_mode;
-  thread_ = engine::Thread("engine", [this] { Run(); });
+  if (driver == Driver::kOwnThread) {
+    thread_ = engine::Thread("engine", [this] { Run(); });
+  }
 }
 
 EngineLoop::~EngineLoop() {
@@ -99,88 +100,99 @@ absl::StatusOr<std::shared_ptr<api::GenerationStream>> EngineLoop::Submit(
 }
 
 void EngineLoop::Run() {
-  std::string why = "the ranks are connecting";
-  while (!stopping_ && FormGroup(why)) {
-    const absl::Status lost = ServeEpoch();
-    why = std::string(lost.message());
-    if (!absl::IsCancelled(lost)) {
-      LOG(ERROR) << "epoch " << epoch_ << " is lost: " << why;
-      SetState(api::EngineState::kDegraded, why);
+  for (Turn turn = TakeTurn(); turn != Turn::kEnded; turn = TakeTurn()) {
+    std::unique_lock lock(mutex_);
+    if (turn == Turn::kIdle) {
+      work_.wait_for(lock, kIdleTick, [&] { return stopping_ || scheduler_->HasWork(); });
+    } else if (turn == Turn::kNoGroup) {
+      work_.wait_for(lock, options_.reform_pause, [&] { return stopping_.load(); });
     }
-    FailEverything(lost);
-    epoch_ = engine::Epoch(epoch_.value() + 1);
   }
-  if (stopping_) {
-    SetState(api::EngineState::kFailed, "the engine has stopped");
-  }
-  FailEverything(absl::UnavailableError("the engine has stopped"));
 }
 
-bool EngineLoop::FormGroup(const std::string& why) {
-  while (!stopping_) {
-    const absl::Status formed = cluster_.Reform(epoch_, clock_.Now() + options_.form_timeout);
-    std::unique_lock lock(mutex_);
-    if (formed.ok()) {
-      const engine::runtime::ClusterShape shape = cluster_.Shape();
-      engine::schedule::SchedulerOptions scheduler = options_.scheduler;
-      scheduler.epoch = epoch_;
-      scheduler.kv_blocks = shape.kv_blocks;
-      scheduler.waiting_max += scheduler.running_max;  // Submit counts both together.
-      if (!scheduler_.has_value()) {
-        absl::StatusOr<engine::schedule::Scheduler> made =
-            engine::schedule::Scheduler::Create(scheduler);
-        if (!made.ok()) {
-          failure_ = made.status();
-          status_.state = api::EngineState::kFailed;
-          status_.detail = std::string(failure_.message());
-          return false;
-        }
-        scheduler_ = *std::move(made);
-      } else {
-        scheduler_->Reset(epoch_);
-      }
-      status_.state = api::EngineState::kReady;
-      status_.detail.clear();
-      status_.epoch = epoch_.value();
-      return true;
+EngineLoop::Turn EngineLoop::TakeTurn() {
+  if (stopping_) {
+    if (serving_) {
+      EndEpoch(absl::CancelledError("the engine is stopping"));
     }
-    if (absl::IsFailedPrecondition(formed)) {
-      LOG(ERROR) << "the cluster cannot work: " << formed.message();
-      failure_ = formed;
+    SetState(api::EngineState::kFailed, "the engine has stopped");
+    FailEverything(absl::UnavailableError("the engine has stopped"));
+    return Turn::kEnded;
+  }
+  return serving_ ? Serve() : TryFormGroup();
+}
+
+EngineLoop::Turn EngineLoop::TryFormGroup() {
+  const absl::Status formed = cluster_.Reform(epoch_, clock_.Now() + options_.form_timeout);
+  if (formed.ok()) {
+    serving_ = BeginServing();
+    return serving_ ? Turn::kBusy : Turn::kEnded;
+  }
+  const std::lock_guard lock(mutex_);
+  if (absl::IsFailedPrecondition(formed)) {
+    LOG(ERROR) << "the cluster cannot work: " << formed.message();
+    failure_ = formed;
+    status_.state = api::EngineState::kFailed;
+    status_.detail = std::string(formed.message());
+    return Turn::kEnded;
+  }
+  LOG(WARNING) << "no group yet: " << formed.message();
+  status_.detail = absl::StrFormat("%s; forming the group again: %s", why_not_, formed.message());
+  epoch_ = engine::Epoch(epoch_.value() + 1);
+  return Turn::kNoGroup;
+}
+
+bool EngineLoop::BeginServing() {
+  const std::lock_guard lock(mutex_);
+  const engine::runtime::ClusterShape shape = cluster_.Shape();
+  engine::schedule::SchedulerOptions scheduler = options_.scheduler;
+  scheduler.epoch = epoch_;
+  scheduler.kv_blocks = shape.kv_blocks;
+  scheduler.waiting_max += scheduler.running_max;  // Submit counts both together.
+  if (!scheduler_.has_value()) {
+    absl::StatusOr<engine::schedule::Scheduler> made =
+        engine::schedule::Scheduler::Create(scheduler);
+    if (!made.ok()) {
+      failure_ = made.status();
       status_.state = api::EngineState::kFailed;
-      status_.detail = std::string(formed.message());
+      status_.detail = std::string(failure_.message());
       return false;
     }
-    LOG(WARNING) << "no group yet: " << formed.message();
-    status_.detail = absl::StrFormat("%s; forming the group again: %s", why, formed.message());
-    epoch_ = engine::Epoch(epoch_.value() + 1);
-    work_.wait_for(lock, options_.reform_pause, [&] { return stopping_.load(); });
+    scheduler_ = *std::move(made);
+  } else {
+    scheduler_->Reset(epoch_);
   }
-  return false;
+  status_.state = api::EngineState::kReady;
+  status_.detail.clear();
+  status_.epoch = epoch_.value();
+  return true;
 }
 
-absl::Status EngineLoop::ServeEpoch() {
-  absl::Status status;
-  while (status.ok()) {
-    if (stopping_) {
-      status = absl::CancelledError("the engine is stopping");
-    } else if (const std::optional<StepPlan> plan = NextPlan(); plan.has_value()) {
-      status = RunStep(*plan);
-    } else {
-      status = cluster_.Watch();
-    }
+EngineLoop::Turn EngineLoop::Serve() {
+  const std::optional<StepPlan> plan = NextPlan();
+  const absl::Status status = plan.has_value() ? RunStep(*plan) : cluster_.Watch();
+  if (!status.ok()) {
+    EndEpoch(status);
+    return Turn::kBusy;
   }
-  return status;
+  return plan.has_value() ? Turn::kBusy : Turn::kIdle;
+}
+
+void EngineLoop::EndEpoch(const absl::Status& why) {
+  serving_ = false;
+  why_not_ = std::string(why.message());
+  if (!absl::IsCancelled(why)) {
+    LOG(ERROR) << "epoch " << epoch_ << " is lost: " << why_not_;
+    SetState(api::EngineState::kDegraded, why_not_);
+  }
+  FailEverything(why);
+  epoch_ = engine::Epoch(epoch_.value() + 1);
 }
 
 std::optional<StepPlan> EngineLoop::NextPlan() {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   CloseCancelled();
   if (!scheduler_->HasWork()) {
-    work_.wait_for(lock, kIdleTick, [&] { return stopping_ || scheduler_->HasWork(); });
-    CloseCancelled();
-  }
-  if (stopping_ || !scheduler_->HasWork()) {
     return std::nullopt;
   }
   const engine::Time now = clock_.Now();
