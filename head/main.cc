@@ -15,11 +15,16 @@
 #include "engine/base/stop_signal.h"
 #include "engine/config/check_supported.h"
 #include "engine/config/node_pins.h"
+#include "engine/config/own_credentials.h"
 #include "engine/config/parse_cluster_config.h"
 #include "engine/draft/choose_drafter.h"
+#include "engine/identity/role.h"
+#include "engine/identity/tls_version.h"
 #include "engine/weights/checkpoint.h"
+#include "engine/weights/checkpoint_hash.h"
 #include "head/api/model_codec.h"
 #include "head/cluster/engine_loop.h"
+#include "head/cluster/grpc_links.h"
 #include "head/cluster/remote_cluster.h"
 #include "head/http/server.h"
 #include "head/http/service.h"
@@ -60,7 +65,23 @@ const NodeConfig& HeadNode(const ClusterConfig& config) {
   });
 }
 
+absl::StatusOr<cluster::GrpcLinksOptions> LinksOptions(const ClusterConfig& config) {
+  using engine::identity::Role;
+  cluster::GrpcLinksOptions options;
+  ASSIGN_OR_RETURN(options.tls, OwnCredentials(config, Role::kHead, config.head));
+  for (std::int32_t rank = 0; rank < config.ranks(); ++rank) {
+    options.worker_names.push_back(
+        RoleName(Role::kWorker, NodeOf(config, engine::Rank(rank)).name, config.cluster));
+  }
+  options.workers = ControlEndpoints(config);
+  options.control = HeadNode(config).control;
+  options.program_version = SPARKSPAN_VERSION;
+  options.config_hash = Hash(config);
+  return options;
+}
+
 cluster::RemoteClusterOptions ClusterOptions(const ClusterConfig& config,
+                                             std::uint64_t checkpoint_hash,
                                              std::int64_t vocabulary,
                                              int draft_block) {
   const std::vector<engine::fabric::Endpoint> endpoints = ControlEndpoints(config);
@@ -69,9 +90,11 @@ cluster::RemoteClusterOptions ClusterOptions(const ClusterConfig& config,
     const engine::Rank id(static_cast<std::int32_t>(rank));
     options.workers.push_back({id, NodeOf(config, id).name, endpoints[rank]});
   }
-  options.control = HeadNode(config).control;
   options.program_version = SPARKSPAN_VERSION;
   options.config_hash = Hash(config);
+  options.checkpoint_hash = checkpoint_hash;
+  options.heartbeat_interval = std::chrono::milliseconds(config.timeouts.heartbeat_ms);
+  options.silence_limit = std::chrono::milliseconds(config.timeouts.silence_ms);
   options.shape.ranks = config.ranks();
   options.shape.vocabulary = vocabulary;
   options.shape.kv_block_tokens = kernels::kKvBlockTokens;
@@ -176,9 +199,12 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
       const engine::draft::DrafterKind drafter,
       engine::draft::ChooseDrafter(checkpoint->shape(), ToString(config.EffectiveDraft())));
   const int draft_block = engine::draft::BlockOf(checkpoint->shape(), drafter);
-  ASSIGN_OR_RETURN(const auto cluster,
-                   cluster::RemoteCluster::Create(
-                       ClusterOptions(config, checkpoint->shape().vocabulary, draft_block)));
+  ASSIGN_OR_RETURN(const std::uint64_t checkpoint_hash, CheckpointHash(*checkpoint));
+  ASSIGN_OR_RETURN(cluster::GrpcLinksOptions links_options, LinksOptions(config));
+  ASSIGN_OR_RETURN(auto links, cluster::GrpcLinks::Create(std::move(links_options)));
+  const auto cluster = std::make_unique<cluster::RemoteCluster>(
+      ClusterOptions(config, checkpoint_hash, checkpoint->shape().vocabulary, draft_block),
+      std::move(links));
   cluster::EngineLoopOptions loop_options = LoopOptions(config);
   loop_options.draft_mode = std::string(ToString(drafter));
   loop_options.describe_cluster = [&cluster, head = phases.finished()](api::EngineStatus* status) {
@@ -233,6 +259,7 @@ int Main(std::span<const std::string_view> args) {
     std::cerr << kUsage;
     return 2;
   }
+  engine::identity::AllowTls13Only();
   engine::SetLogIdentity("sparkspan-head", "");
   engine::StopSignal stop;
   const absl::Status status = Run(std::string(args[1]), stop);

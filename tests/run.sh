@@ -3,6 +3,7 @@
 #
 #   bash tests/run.sh           everything a change must pass (at most 25 minutes on two cores)
 #   bash tests/run.sh --long    also: sanitizers over the unit tests
+#   bash tests/run.sh --soak    also, without the sanitizers: 200 faults of real processes
 #
 # A test that skips itself is listed with its reason; the last line counts what ran.
 set -euo pipefail
@@ -12,8 +13,9 @@ tier=default
 case "${1:-}" in
   "") ;;
   --long) tier=long ;;
+  --soak) tier=soak ;;
   *)
-    echo "usage: bash tests/run.sh [--long]" >&2
+    echo "usage: bash tests/run.sh [--long|--soak]" >&2
     exit 2
     ;;
 esac
@@ -48,6 +50,10 @@ build_and_test release 'gpu|slow'
 if [[ $tier == long ]]; then
   build_and_test asan 'gpu|slow|integration'
   build_and_test tsan 'gpu|slow|fiber|integration'
+fi
+if [[ $tier == soak ]]; then
+  echo "== soak: faults of real processes"
+  python3 tests/integration/faults_test.py 200
 fi
 
 # GoogleTest's skips are passes to ctest: name each one, so that none is silent.

@@ -5,14 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <map>
 #include <optional>
 #include <sstream>
 #include <string_view>
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/hash.h"
 #include "engine/base/log.h"
 #include "engine/base/process_memory.h"
 #include "engine/base/status.h"
@@ -26,6 +24,7 @@
 #include "engine/runtime/epoch_communicator.h"
 #include "engine/runtime/rank_model.h"
 #include "engine/weights/checkpoint.h"
+#include "engine/weights/checkpoint_hash.h"
 #include "engine/weights/host_memory.h"
 #include "engine/weights/rank_weights.h"
 
@@ -58,21 +57,6 @@ std::string MachineArchitecture() {
   return names.machine;
 }
 
-// Over what every rank must have alike: the tensors' names, types, shapes and places.
-std::uint64_t CheckpointHash(const engine::weights::Checkpoint& checkpoint) {
-  std::map<std::string, std::uint64_t> tensors;
-  for (const auto& [name, location] : checkpoint.index().tensors) {
-    std::uint64_t hash = engine::Hash64(engine::weights::TypeText(location.dtype, location.shape));
-    hash = engine::CombineHash(hash, location.offset);
-    tensors.emplace(name, hash);
-  }
-  std::uint64_t hash = 0;
-  for (const auto& [name, own] : tensors) {
-    hash = engine::CombineHash(engine::Hash64(name, hash), own);
-  }
-  return hash;
-}
-
 void LogLines(std::string_view prefix, const std::string& text) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -98,18 +82,20 @@ absl::StatusOr<std::unique_ptr<Lifecycle>> Lifecycle::Start(ClusterConfig config
   RETURN_IF_ERROR(engine::config::VerifyPins(node));
   const std::string& path = node.model_path.empty() ? config.model.path : node.model_path;
   ASSIGN_OR_RETURN(auto checkpoint, engine::weights::Checkpoint::Open(path));
+  ASSIGN_OR_RETURN(const std::uint64_t checkpoint_hash, CheckpointHash(*checkpoint));
   const auto local_peers = node.ranks.size() > 1 || node.bootstrap.address.IsLoopback()
                                ? engine::fabric::LocalPeers::kSome
                                : engine::fabric::LocalPeers::kNone;
   ASSIGN_OR_RETURN(TcpListener listener,
                    TcpListener::Open(node.bootstrap, own.data_port, local_peers));
-  return std::unique_ptr<Lifecycle>(
-      new Lifecycle(std::move(config), rank, std::move(checkpoint), std::move(listener)));
+  return std::unique_ptr<Lifecycle>(new Lifecycle(
+      std::move(config), rank, std::move(checkpoint), checkpoint_hash, std::move(listener)));
 }
 
 Lifecycle::Lifecycle(ClusterConfig config,
                      Rank rank,
                      std::shared_ptr<const engine::weights::Checkpoint> checkpoint,
+                     std::uint64_t checkpoint_hash,
                      TcpListener listener)
     : config_(std::move(config)),
       node_(NodeOf(config_, rank)),
@@ -121,7 +107,7 @@ Lifecycle::Lifecycle(ClusterConfig config,
       started_(std::chrono::steady_clock::now()) {
   identity_.rank = rank;
   identity_.config_hash = Hash(config_);
-  identity_.checkpoint_hash = CheckpointHash(*checkpoint_);
+  identity_.checkpoint_hash = checkpoint_hash;
   identity_.numerics_hash = profile_.Hash();
   identity_.architecture = MachineArchitecture();
   identity_.simd_target = engine::model::VectorInstructionsOf(engine::model::Device::kCpu);
@@ -144,14 +130,19 @@ LoadProgress Lifecycle::WaitForLoading(engine::Time deadline) const {
 }
 
 absl::StatusOr<std::vector<PeerPath>> Lifecycle::BeginEpoch(engine::Epoch epoch,
-                                                            const std::string& session_key) {
+                                                            const std::string& session_key,
+                                                            const std::atomic<bool>& over) {
   std::vector<PeerPath> paths;
+  communicator_.Replace(nullptr);
   if (config_.ranks() > 1) {
     ASSIGN_OR_RETURN(engine::collective::TcpOptions options, GroupOptions(epoch, session_key));
     auto group = std::make_unique<TcpCommunicator>(std::move(options));
     TcpCommunicator& connecting = *group;
     // Installed first, so that Abort reaches the connecting group.
     communicator_.Replace(std::move(group));
+    if (over) {
+      return absl::CancelledError("the epoch ended before its group was formed");
+    }
     RETURN_IF_ERROR(connecting.Connect(listener_));
     for (const engine::collective::PeerTraffic& peer : connecting.Traffic()) {
       paths.push_back({peer.rank, engine::fabric::ToString(peer.path.local), peer.path.interface});
@@ -159,6 +150,16 @@ absl::StatusOr<std::vector<PeerPath>> Lifecycle::BeginEpoch(engine::Epoch epoch,
   }
   executor_->Reset(epoch);
   return paths;
+}
+
+absl::StatusOr<engine::runtime::StepResult> Lifecycle::Run(const engine::runtime::StepPlan& plan) {
+  // The model's own call comes after this one and says the same; a single rank has no other.
+  communicator_.BeginStep({plan.epoch, plan.step});
+  absl::StatusOr<engine::runtime::StepResult> result = executor_->Run(plan);
+  if (result.ok()) {
+    communicator_.FinishStep();
+  }
+  return result;
 }
 
 // The phase before is done.
@@ -281,6 +282,7 @@ absl::StatusOr<engine::collective::TcpOptions> Lifecycle::GroupOptions(
   options.epoch = epoch;
   options.config_hash = identity_.config_hash;
   options.exchange_timeout = std::chrono::milliseconds(config_.timeouts.step_ms);
+  options.silence_limit = std::chrono::milliseconds(config_.timeouts.silence_ms);
   if (session_key.size() != options.key.size()) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "a session key of %d bytes, expected %d", session_key.size(), options.key.size()));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "engine/model/memory_plan.h"
 #include "engine/runtime/epoch_communicator.h"
 #include "engine/runtime/executor.h"
+#include "engine/runtime/rank_position.h"
 #include "engine/weights/checkpoint.h"
 #include "engine/weights/rank_weights.h"
 #include "kernels/numerics/profile.h"
@@ -32,6 +34,7 @@ struct RankIdentity {
   std::string architecture;
   std::string simd_target;
   std::string device;
+  std::string nccl_version;  // empty: exchanges go over TCP
 };
 
 struct LoadPhase {
@@ -75,21 +78,26 @@ class Lifecycle {
   // Returns when loading has ended either way, or at `deadline`.
   LoadProgress WaitForLoading(engine::Time deadline) const;
 
-  // Forms the group of an epoch with the other ranks, which are doing the same.
+  // Forms the group of an epoch with the other ranks, which are doing the same. `over` says that
+  // the epoch has ended already; whoever sets it calls Abort afterwards, so that no moment is
+  // missed.
   absl::StatusOr<std::vector<PeerPath>> BeginEpoch(engine::Epoch epoch,
-                                                   const std::string& session_key);
-  absl::StatusOr<engine::runtime::StepResult> Run(const engine::runtime::StepPlan& plan) {
-    return executor_->Run(plan);
-  }
+                                                   const std::string& session_key,
+                                                   const std::atomic<bool>& over);
+  absl::StatusOr<engine::runtime::StepResult> Run(const engine::runtime::StepPlan& plan);
   void EndEpoch() { communicator_.Replace(nullptr); }
 
   // Makes a call of the epoch in progress return `why`, and peers notice. Thread-safe.
   void Abort(absl::Status why) { communicator_.Abort(std::move(why)); }
 
+  // How far the present epoch has come on this rank. Thread-safe.
+  engine::runtime::RankPosition position() const { return communicator_.position(); }
+
  private:
   Lifecycle(engine::config::ClusterConfig config,
             engine::Rank rank,
             std::shared_ptr<const engine::weights::Checkpoint> checkpoint,
+            std::uint64_t checkpoint_hash,
             engine::collective::TcpListener listener);
 
   // The communicator that the model uses; null for a single rank.

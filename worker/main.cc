@@ -13,9 +13,12 @@
 #include "engine/base/status.h"
 #include "engine/base/stop_signal.h"
 #include "engine/config/node_environment.h"
+#include "engine/config/own_credentials.h"
 #include "engine/config/parse_cluster_config.h"
 #include "engine/fabric/address.h"
 #include "engine/fabric/pin_watch.h"
+#include "engine/identity/role.h"
+#include "engine/identity/tls_version.h"
 #include "worker/lifecycle.h"
 #include "worker/service.h"
 
@@ -86,6 +89,12 @@ absl::Status Run(const Options& options, engine::StopSignal& stop) {
   service_options.address = engine::fabric::ToString(control.address);
   service_options.port = control.port;
   service_options.program_version = SPARKSPAN_VERSION;
+  service_options.heartbeat_interval = std::chrono::milliseconds(config.timeouts.heartbeat_ms);
+  service_options.silence_limit = std::chrono::milliseconds(config.timeouts.silence_ms);
+  ASSIGN_OR_RETURN(
+      service_options.tls,
+      OwnCredentials(config, engine::identity::Role::kWorker, NodeOf(config, rank).name));
+  service_options.head_name = RoleName(engine::identity::Role::kHead, config.head, config.cluster);
   for (const engine::config::NodeConfig& node : config.nodes) {
     if (node.name == config.head) {
       service_options.head_address = engine::fabric::ToString(node.control.address);
@@ -113,6 +122,7 @@ int Main(std::span<const std::string_view> args) {
     std::cerr << kUsage;
     return 2;
   }
+  engine::identity::AllowTls13Only();
   engine::SetLogIdentity("sparkspan-worker", std::to_string(options.rank));
   engine::StopSignal stop;
   const absl::Status status = Run(options, stop);

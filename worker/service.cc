@@ -1,8 +1,11 @@
 #include "worker/service.h"
 
+#include <grpc/grpc_security_constants.h>
 #include <grpcpp/ext/health_check_service_server_builder_option.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
+#include <grpcpp/security/auth_context.h>
+#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
@@ -60,6 +63,19 @@ absl::Status RefuseHello(const v1::Hello& hello,
   return absl::OkStatus();
 }
 
+// A peer without a certificate of the authority does not get past the handshake.
+std::shared_ptr<grpc::ServerCredentials> ServerCredentials(
+    const std::optional<engine::identity::Credentials>& tls) {
+  if (!tls.has_value()) {
+    return grpc::InsecureServerCredentials();
+  }
+  grpc::SslServerCredentialsOptions options(
+      GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = tls->authority;
+  options.pem_key_cert_pairs.push_back({tls->key, tls->certificate});
+  return grpc::SslServerCredentials(options);
+}
+
 }  // namespace
 
 class Service::Server final : public v1::Worker::Service {
@@ -71,6 +87,9 @@ class Service::Server final : public v1::Worker::Service {
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
+      if (lease_ != nullptr) {
+        lease_->TryCancel();
+      }
     }
     lifecycle_.Abort(absl::CancelledError("the worker is stopping"));
     if (server_ == nullptr) {
@@ -85,7 +104,7 @@ class Service::Server final : public v1::Worker::Service {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::ServerBuilder builder;
     builder.AddListeningPort(absl::StrFormat("%s:%d", options_.address, options_.port),
-                             grpc::InsecureServerCredentials(),
+                             ServerCredentials(options_.tls),
                              &port_);
     builder.RegisterService(this);
     // Two workers on one port would each get some of the head's connections, silently.
@@ -115,7 +134,11 @@ class Service::Server final : public v1::Worker::Service {
   int port() const { return port_; }
 
   grpc::Status Serve(grpc::ServerContext* context, SessionStream* stream) override {
-    if (absl::Status status = CheckSource(*context); !status.ok()) {
+    absl::Status status = CheckSource(*context);
+    if (status.ok()) {
+      status = CheckRole(*context);
+    }
+    if (!status.ok()) {
       LOG(WARNING) << status.message();
       return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, std::string(status.message()));
     }
@@ -130,12 +153,14 @@ class Service::Server final : public v1::Worker::Service {
     }
     if (!refused.ok()) {
       LOG(WARNING) << "a head is refused: " << refused.message();
-      WriteFailure(refused, /*is_refusal=*/absl::IsFailedPrecondition(refused), stream);
+      stream->Write(FailureMessage(refused, /*is_refusal=*/absl::IsFailedPrecondition(refused)));
       return grpc::Status::OK;
     }
-    Session session(lifecycle_, engine::Epoch(hello.epoch()), options_.program_version);
-    const SessionEnd end = session.Run(context, stream);
-    ReturnLease(end);
+    const SessionOptions session{engine::Epoch(hello.epoch()),
+                                 options_.program_version,
+                                 options_.heartbeat_interval,
+                                 options_.silence_limit};
+    ReturnLease(Session(lifecycle_, session, *context, *stream).Run());
     return grpc::Status::OK;
   }
 
@@ -152,6 +177,24 @@ class Service::Server final : public v1::Worker::Service {
                         "is %s",
                         peer,
                         options_.head_address));
+  }
+
+  // The authority signs workers too: only who carries the head's name may command.
+  absl::Status CheckRole(const grpc::ServerContext& context) const {
+    if (!options_.tls.has_value()) {
+      return absl::OkStatus();
+    }
+    std::string names;
+    for (const grpc::string_ref& property :
+         context.auth_context()->FindPropertyValues(GRPC_X509_SAN_PROPERTY_NAME)) {
+      const std::string name(property.data(), property.size());
+      if (name == options_.head_name) {
+        return absl::OkStatus();
+      }
+      names += (names.empty() ? "" : ", ") + name;
+    }
+    return absl::PermissionDeniedError(absl::StrFormat(
+        "a certificate for %s is refused: the head's carries %s", names, options_.head_name));
   }
 
   // Makes the stream of `context` the one that holds the rank, ending an older one.

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/clock.h"
+#include "engine/identity/credentials.h"
 #include "worker/lifecycle.h"
 
 namespace sparkspan::worker {
@@ -15,11 +18,18 @@ struct ServiceOptions {
   int port = 0;              // 0: any free one
   std::string head_address;  // the only source address a head may have
   std::string program_version;
+  engine::Duration heartbeat_interval = std::chrono::milliseconds(200);
+  engine::Duration silence_limit = std::chrono::seconds(1);  // of a head: then its epoch is over
+  // Mutual TLS: what the worker proves itself with, and the name that a head's certificate must
+  // carry (engine/identity/role.h). Without it streams are plaintext, which cluster.yaml must say.
+  std::optional<engine::identity::Credentials> tls;
+  std::string head_name;
 };
 
 // A worker's gRPC server: one head at a time leases the rank by holding a stream open
 // (docs/wire.md), and grpc.health.v1 says whether the weights are resident. Every message of a
-// stream is handled by that stream's own threads: gRPC's, which reads, and one that runs plans.
+// stream is handled by that stream's own threads (worker/session.h). A head that falls silent loses
+// the rank, which waits with its weights for the next one.
 class Service {
  public:
   // `lifecycle` is borrowed. Serves from here until it is destroyed.

@@ -1,51 +1,75 @@
 #include "worker/session.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
+#include "engine/base/silence_detector.h"
+#include "engine/base/status.h"
+#include "engine/base/thread.h"
+#include "engine/collective/blamed_peer.h"
 #include "engine/runtime/plan_codec.h"
 
 namespace sparkspan::worker {
 namespace {
 
 constexpr std::chrono::milliseconds kProgressInterval{250};
-constexpr std::chrono::seconds kPlanPollInterval{1};
+constexpr std::chrono::seconds kOrderPollInterval{1};
+// The head's silence is judged this often in a limit, so that it shows soon after.
+constexpr int kLooksPerLimit = 10;
+
+engine::Time Now() {
+  return std::chrono::steady_clock::now();
+}
+
+std::int64_t Milliseconds(engine::Duration duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+}
 
 }  // namespace
 
-void WriteFailure(const absl::Status& why, bool is_refusal, SessionStream* stream) {
+v1::WorkerMessage FailureMessage(const absl::Status& why, bool is_refusal) {
   v1::WorkerMessage message;
   message.mutable_failure()->set_message(std::string(why.message()));
   message.mutable_failure()->set_refused(is_refusal);
-  stream->Write(message);
+  if (const std::optional<engine::Rank> blamed = engine::collective::BlamedPeer(why)) {
+    message.mutable_failure()->set_blamed_rank(blamed->value());
+  }
+  return message;
 }
 
-void Session::WriteIdentity(SessionStream* stream) const {
+bool Session::Write(const v1::WorkerMessage& message) {
+  const std::lock_guard lock(write_mutex_);
+  return stream_.Write(message);
+}
+
+void Session::WriteFailure(const absl::Status& why, bool is_refusal) {
+  Write(FailureMessage(why, is_refusal));
+}
+
+void Session::WriteIdentity() {
   const RankIdentity& own = lifecycle_.identity();
   v1::WorkerMessage message;
   v1::Identity& identity = *message.mutable_identity();
   identity.set_rank(own.rank.value());
-  identity.set_program_version(program_version_);
+  identity.set_program_version(options_.program_version);
   identity.set_config_hash(own.config_hash);
   identity.set_checkpoint_hash(own.checkpoint_hash);
   identity.set_numerics_hash(own.numerics_hash);
   identity.set_architecture(own.architecture);
   identity.set_simd_target(own.simd_target);
   identity.set_device(own.device);
-  stream->Write(message);
+  identity.set_nccl_version(own.nccl_version);
+  Write(message);
 }
 
-bool Session::WaitForWeights(grpc::ServerContext* context, SessionStream* stream) {
-  while (true) {
-    const LoadProgress progress =
-        lifecycle_.WaitForLoading(std::chrono::steady_clock::now() + kProgressInterval);
+bool Session::WaitForWeights() {
+  while (!over_) {
+    const LoadProgress progress = lifecycle_.WaitForLoading(Now() + kProgressInterval);
     if (!progress.failure.ok()) {
-      WriteFailure(progress.failure, /*is_refusal=*/true, stream);
-      return false;
-    }
-    if (context->IsCancelled()) {
+      WriteFailure(progress.failure, /*is_refusal=*/true);
       return false;
     }
     v1::WorkerMessage message;
@@ -64,18 +88,32 @@ bool Session::WaitForWeights(grpc::ServerContext* context, SessionStream* stream
       message.mutable_loading()->set_phase(progress.phase);
       message.mutable_loading()->set_seconds(progress.seconds);
     }
-    if (!stream->Write(message) || progress.loaded) {
+    if (!Write(message) || progress.loaded) {
       return progress.loaded;
+    }
+  }
+  return false;
+}
+
+void Session::Work() {
+  if (!WaitForWeights()) {
+    return;
+  }
+  while (!orders_.closed()) {
+    const std::optional<Order> order = orders_.Pop(Now() + kOrderPollInterval);
+    if (order.has_value() && !std::visit([&](const auto& what) { return Obey(what); }, *order)) {
+      return;  // The head ends the stream when it reads why.
     }
   }
 }
 
-bool Session::FormGroup(const std::string& session_key, SessionStream* stream) {
+bool Session::Obey(const FormGroupOrder& order) {
+  end_.formed = true;
   const absl::StatusOr<std::vector<PeerPath>> peers =
-      lifecycle_.BeginEpoch(end_.epoch, session_key);
+      lifecycle_.BeginEpoch(options_.epoch, order.session_key, over_);
   if (!peers.ok()) {
-    LOG(ERROR) << "epoch " << end_.epoch << ": no group: " << peers.status().message();
-    WriteFailure(peers.status(), /*is_refusal=*/false, stream);
+    LOG(ERROR) << "epoch " << options_.epoch << ": no group: " << peers.status().message();
+    WriteFailure(peers.status(), /*is_refusal=*/false);
     return false;
   }
   v1::WorkerMessage message;
@@ -86,71 +124,117 @@ bool Session::FormGroup(const std::string& session_key, SessionStream* stream) {
     peer.set_local_address(path.local_address);
     peer.set_interface(path.interface);
   }
-  return stream->Write(message);
+  return Write(message);
 }
 
-void Session::RunPlans(SessionStream* stream) {
-  while (!plans_.closed()) {
-    const std::optional<engine::runtime::StepPlan> plan =
-        plans_.Pop(std::chrono::steady_clock::now() + kPlanPollInterval);
-    if (!plan.has_value()) {
+bool Session::Obey(const engine::runtime::StepPlan& plan) {
+  const absl::StatusOr<engine::runtime::StepResult> result = lifecycle_.Run(plan);
+  if (!result.ok()) {
+    LOG(ERROR) << "epoch " << options_.epoch << ", step " << plan.step << ": "
+               << result.status().message();
+    lifecycle_.Abort(result.status());
+    WriteFailure(result.status(), /*is_refusal=*/false);
+    return false;
+  }
+  v1::WorkerMessage message;
+  engine::runtime::ResultToProto(*result, message.mutable_result());
+  return Write(message);
+}
+
+void Session::WritePulse() {
+  const engine::runtime::RankPosition position = lifecycle_.position();
+  v1::WorkerMessage message;
+  v1::Pulse& pulse = *message.mutable_pulse();
+  pulse.set_begun_step(position.begun.value());
+  pulse.set_finished_step(position.finished.value());
+  pulse.set_exchanges(position.exchanges);
+  pulse.set_collective(static_cast<v1::Collective>(position.collective));
+  pulse.set_exchanging(position.exchanging);
+  // Not while another message is on its way: that one is a sign of life itself, and when a stopped
+  // head takes none, somebody must go on watching.
+  const std::unique_lock lock(write_mutex_, std::try_to_lock);
+  if (lock.owns_lock()) {
+    stream_.Write(message);
+  }
+}
+
+void Session::Pulse() {
+  engine::SilenceDetector silence(1, options_.silence_limit);
+  const engine::Duration look =
+      std::min(options_.heartbeat_interval, options_.silence_limit / kLooksPerLimit);
+  engine::Time pulse_at = Now();
+  while (!over_) {
+    const engine::Time now = Now();
+    silence.Hear(0, heard_);
+    if (!silence.Silent(now).empty()) {
+      Finish(absl::UnavailableError(absl::StrFormat("the head has given no sign of life for %d ms",
+                                                    Milliseconds(now - heard_.load()))));
+      context_.TryCancel();
+      return;
+    }
+    if (now >= pulse_at) {
+      pulse_at = now + options_.heartbeat_interval;
+      WritePulse();
+    }
+    std::unique_lock lock(pulse_mutex_);
+    pulse_changed_.wait_for(lock, look, [&] { return over_.load(); });
+  }
+}
+
+absl::StatusOr<Session::Order> Session::OrderOf(v1::HeadMessage message) const {
+  if (message.has_form_group()) {
+    return FormGroupOrder{std::move(*message.mutable_form_group()->mutable_session_key())};
+  }
+  if (message.has_plan()) {
+    return engine::runtime::PlanFromProto(message.plan());
+  }
+  return absl::InvalidArgumentError("a message that has no place in an epoch");
+}
+
+absl::Status Session::Read() {
+  v1::HeadMessage message;
+  while (stream_.Read(&message)) {
+    heard_ = Now();
+    if (message.has_heartbeat()) {
       continue;
     }
-    const absl::StatusOr<engine::runtime::StepResult> result = lifecycle_.Run(*plan);
-    if (!result.ok()) {
-      LOG(ERROR) << "epoch " << end_.epoch << ", step " << plan->step << ": "
-                 << result.status().message();
-      lifecycle_.Abort(result.status());
-      // The head ends the stream when it reads this.
-      WriteFailure(result.status(), /*is_refusal=*/false, stream);
-      return;
-    }
-    v1::WorkerMessage message;
-    engine::runtime::ResultToProto(*result, message.mutable_result());
-    if (!stream->Write(message)) {
-      return;
-    }
-  }
-}
-
-void Session::ReadPlans(SessionStream* stream) {
-  v1::HeadMessage message;
-  while (stream->Read(&message)) {
     if (message.has_goodbye()) {
-      return;
+      return absl::CancelledError("the head said goodbye");
     }
-    absl::StatusOr<engine::runtime::StepPlan> plan =
-        message.has_plan() ? engine::runtime::PlanFromProto(message.plan())
-                           : absl::InvalidArgumentError("a message that is no plan, in an epoch");
-    if (!plan.ok() || !plans_.TryPush(*std::move(plan))) {
-      LOG(ERROR) << "the head sent what cannot be run: "
-                 << (plan.ok() ? "more plans than may be in flight" : plan.status().message());
-      return;
+    ASSIGN_OR_RETURN(Order order, OrderOf(std::move(message)));
+    if (!orders_.TryPush(std::move(order))) {
+      return absl::ResourceExhaustedError("the head sent more than may be in flight");
     }
   }
+  return absl::UnavailableError("the head's stream has ended");
 }
 
-SessionEnd Session::Run(grpc::ServerContext* context, SessionStream* stream) {
-  WriteIdentity(stream);
-  if (!WaitForWeights(context, stream)) {
-    return end_;
+// The first reason is the one that is logged.
+void Session::Finish(const absl::Status& why) {
+  {
+    const std::lock_guard lock(pulse_mutex_);
+    if (over_.exchange(true)) {
+      return;
+    }
   }
-  v1::HeadMessage message;
-  if (!stream->Read(&message)) {
-    return end_;
+  pulse_changed_.notify_all();
+  orders_.Close();
+  lifecycle_.Abort(why);
+  LOG(INFO) << "epoch " << options_.epoch << " ends: " << why.message();
+}
+
+SessionEnd Session::Run() {
+  heard_ = Now();
+  WriteIdentity();
+  {
+    const engine::Thread pulse("pulse", [this] { Pulse(); });
+    const engine::Thread executor("executor", [this] { Work(); });
+    Finish(Read());
   }
-  if (!message.has_form_group()) {
-    return end_;
+  if (end_.formed) {
+    lifecycle_.EndEpoch();
+    LOG(INFO) << "epoch " << options_.epoch << " has ended; the weights stay";
   }
-  end_.formed = true;
-  if (FormGroup(message.form_group().session_key(), stream)) {
-    engine::Thread executor("executor", [this, stream] { RunPlans(stream); });
-    ReadPlans(stream);
-    plans_.Close();
-    lifecycle_.Abort(absl::CancelledError("the head's stream has ended"));
-  }
-  lifecycle_.EndEpoch();
-  LOG(INFO) << "epoch " << end_.epoch << " has ended; the weights stay";
   return end_;
 }
 

@@ -3,10 +3,17 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/sync_stream.h>
 
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
 #include <string>
+#include <utility>
+#include <variant>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/base/bounded_queue.h"
+#include "engine/base/clock.h"
 #include "engine/base/ids.h"
 #include "engine/runtime/plan.h"
 #include "proto/sparkspan/v1/worker.grpc.pb.h"
@@ -22,37 +29,76 @@ struct SessionEnd {
 };
 
 // The last message of a stream.
-void WriteFailure(const absl::Status& why, bool is_refusal, SessionStream* stream);
+v1::WorkerMessage FailureMessage(const absl::Status& why, bool is_refusal);
 
-// One head's lease of the rank, from the accepted hello to the end of its stream.
+struct SessionOptions {
+  engine::Epoch epoch;
+  std::string program_version;
+  engine::Duration heartbeat_interval;  // between this side's signs of life
+  engine::Duration silence_limit;       // after which a head that gives none is gone
+};
+
+// One head's lease of the rank, from the accepted hello to the end of its stream. The caller's
+// thread reads; one thread loads, forms the group and runs plans, in the head's order; a third
+// gives signs of life and watches for the head's, whatever the other two are waiting for.
 class Session {
  public:
-  Session(Lifecycle& lifecycle, engine::Epoch epoch, std::string program_version)
+  // All are borrowed.
+  Session(Lifecycle& lifecycle,
+          SessionOptions options,
+          grpc::ServerContext& context,
+          SessionStream& stream)
       : lifecycle_(lifecycle),
-        program_version_(std::move(program_version)),
-        plans_(kPlansQueuedMax) {
-    end_.epoch = epoch;
+        options_(std::move(options)),
+        context_(context),
+        stream_(stream),
+        orders_(kOrdersQueuedMax) {
+    end_.epoch = options_.epoch;
   }
 
   // Returns when the stream has ended, with the epoch.
-  SessionEnd Run(grpc::ServerContext* context, SessionStream* stream);
+  SessionEnd Run();
 
  private:
-  static constexpr std::size_t kPlansQueuedMax = 4;
+  static constexpr std::size_t kOrdersQueuedMax = 4;
 
-  void WriteIdentity(SessionStream* stream) const;
+  struct FormGroupOrder {
+    std::string session_key;
+  };
+  using Order = std::variant<FormGroupOrder, engine::runtime::StepPlan>;
+
+  // False once the stream has ended. Thread-safe.
+  bool Write(const v1::WorkerMessage& message);
+  void WriteIdentity();
+  void WriteFailure(const absl::Status& why, bool is_refusal);
+
+  // The executor's thread: everything that takes time, in order.
+  void Work();
   // Reports progress until the weights are there; false when they never will be, or the head left.
-  bool WaitForWeights(grpc::ServerContext* context, SessionStream* stream);
-  bool FormGroup(const std::string& session_key, SessionStream* stream);
-  // The thread that runs plans, and alone writes to the stream while it lives.
-  void RunPlans(SessionStream* stream);
-  // Reads until the stream ends.
-  void ReadPlans(SessionStream* stream);
+  bool WaitForWeights();
+  bool Obey(const FormGroupOrder& order);
+  bool Obey(const engine::runtime::StepPlan& plan);
+
+  // The pulse's thread.
+  void Pulse();
+  void WritePulse();
+
+  // Until the stream ends; why.
+  absl::Status Read();
+  absl::StatusOr<Order> OrderOf(v1::HeadMessage message) const;
+  void Finish(const absl::Status& why);
 
   Lifecycle& lifecycle_;
-  const std::string program_version_;
-  engine::BoundedQueue<engine::runtime::StepPlan> plans_;
-  SessionEnd end_;
+  const SessionOptions options_;
+  grpc::ServerContext& context_;
+  SessionStream& stream_;
+  engine::BoundedQueue<Order> orders_;
+  std::mutex write_mutex_;
+  std::atomic<bool> over_{false};
+  std::atomic<engine::Time> heard_{engine::Time()};  // when the head last gave a sign of life
+  std::mutex pulse_mutex_;
+  std::condition_variable pulse_changed_;  // over_ was set
+  SessionEnd end_;                         // of the executor's thread while it lives
 };
 
 }  // namespace sparkspan::worker

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "deploy/cli/bench_command.h"
+#include "deploy/cli/certs_command.h"
 #include "deploy/cli/doctor_command.h"
 #include "deploy/cli/draft_command.h"
 #include "deploy/cli/init_command.h"
@@ -28,6 +29,7 @@ struct Command {
 
 constexpr std::array kCommands = {
     Command{"bench", "time steps of a random checkpoint on this machine", RunBenchCommand},
+    Command{"certs", "make a cluster's authority and its nodes' certificates", RunCertsCommand},
     Command{"doctor", "compare this machine with what cluster.yaml says of it", RunDoctorCommand},
     Command{"draft", "draft along given sequences and write what was drafted", RunDraftCommand},
     Command{"init", "propose a cluster.yaml for this machine and others", RunInitCommand},

@@ -25,6 +25,7 @@ using engine::fabric::Ipv4Address;
 constexpr std::int64_t kContextDefault = 32'768;
 constexpr std::int64_t kKvBlockTokens = 256;
 constexpr std::chrono::minutes kStepTimeout{15};
+constexpr std::chrono::seconds kSilenceLimit{10};
 // The head drains for 30 s of it; then come the workers.
 constexpr std::chrono::seconds kStopGrace{40};
 
@@ -107,6 +108,8 @@ absl::Status Serve(ServeOptions options) {
                    engine::config::MakeLocalConfig(options.cluster));
   // A step of many prompt tokens of a large model takes minutes on a CPU.
   config.timeouts.step_ms = std::chrono::milliseconds(kStepTimeout).count();
+  // Local processes that die close their sockets: silence only means that the machine is busy.
+  config.timeouts.silence_ms = std::chrono::milliseconds(kSilenceLimit).count();
   ASSIGN_OR_RETURN(const PrivateFolder folder, PrivateFolder::Make());
   const std::string file = folder.path() + "/cluster.yaml";
   std::ofstream(file) << engine::config::ToYaml(config);

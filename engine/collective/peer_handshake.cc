@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/status.h"
+#include "engine/collective/peer_proof.h"
 
 namespace sparkspan::engine::collective {
 namespace {
@@ -81,6 +82,7 @@ struct Outgoing {
   Time retry_at{};
   UniqueFd socket;         // Valid while an attempt is under way.
   bool connected = false;  // The hello is sent and the welcome awaited.
+  Hello hello;             // What was sent.
   RecordReader<kWelcomeBytes> welcome;
   std::string last_error = "it has not answered";
 };
@@ -90,7 +92,11 @@ struct Incoming {
   fabric::Endpoint peer;
   UniqueFd socket;
   Time deadline;
-  RecordReader<kHelloBytes> hello;
+  RecordReader<kHelloBytes> hello_reader;
+  // Once the hello was found good and the welcome sent, until the answer proves it fresh.
+  std::optional<Hello> hello;
+  Welcome welcome;
+  RecordReader<kAnswerBytes> answer_reader;
 };
 
 class Handshake {
@@ -138,14 +144,14 @@ class Handshake {
   std::size_t Index(Rank rank) const { return static_cast<std::size_t>(rank.value()); }
   const fabric::Endpoint& Own() const { return options_.endpoints[Index(options_.rank)]; }
 
-  Hello HelloTo(Rank peer) const {
+  // Without nonce and proof.
+  Hello SelfTo(Rank peer) const {
     Hello hello;
     hello.epoch = options_.epoch;
     hello.config_hash = options_.config_hash;
     hello.from = options_.rank;
     hello.to = peer;
     hello.ranks = static_cast<std::int32_t>(options_.endpoints.size());
-    hello.key = options_.key;
     return hello;
   }
 
@@ -247,10 +253,15 @@ class Handshake {
       getsockopt(peer.socket.get(), SOL_SOCKET, SO_ERROR, &fault, &bytes);
       if (fault != 0) {
         TryAgain(peer, now, std::strerror(fault));
-      } else if (!Send<kHelloBytes>(peer.socket.get(), HelloTo(peer.rank))) {
-        TryAgain(peer, now, "it closed the connection");
-      } else {
+        return absl::OkStatus();
+      }
+      peer.hello = SelfTo(peer.rank);
+      peer.hello.nonce = NewNonce();
+      peer.hello.proof = ProveHello(options_.key, peer.hello);
+      if (Send<kHelloBytes>(peer.socket.get(), peer.hello)) {
         peer.connected = true;
+      } else {
+        TryAgain(peer, now, "it closed the connection");
       }
       return absl::OkStatus();
     }
@@ -275,7 +286,7 @@ class Handshake {
   }
 
   absl::Status Conclude(Outgoing& peer, const Welcome& welcome, Time now) {
-    const Hello self = HelloTo(peer.rank);
+    const Hello self = SelfTo(peer.rank);
     if (welcome.verdict == Verdict::kOtherEpoch && welcome.self.epoch < options_.epoch) {
       // It has not heard of this epoch yet.
       TryAgain(peer, now, Explain(Verdict::kOtherEpoch, self, welcome.self));
@@ -288,7 +299,10 @@ class Handshake {
                           options_.rank.value(),
                           Explain(welcome.verdict, welcome.self, self)));
     }
-    Verdict verdict = Judge(self, welcome.self);
+    Verdict verdict =
+        Judge(self,
+              welcome.self,
+              IsSame(welcome.self.proof, ProveWelcome(options_.key, peer.hello, welcome)));
     if (verdict == Verdict::kAccepted && welcome.self.from != peer.rank) {
       verdict = Verdict::kOtherRanks;
     }
@@ -296,6 +310,11 @@ class Handshake {
       return absl::FailedPreconditionError(absl::StrFormat("%s answered with %s",
                                                            PeerName(options_, peer.rank),
                                                            Explain(verdict, self, welcome.self)));
+    }
+    const Answer answer{ProveAnswer(options_.key, peer.hello, welcome)};
+    if (!Send<kAnswerBytes>(peer.socket.get(), answer)) {
+      TryAgain(peer, now, "it closed the connection");
+      return absl::OkStatus();
     }
     return Keep(peer.rank, std::move(peer.socket));
   }
@@ -353,7 +372,11 @@ class Handshake {
   }
 
   absl::Status Serve(Incoming one) {
-    switch (one.hello.Read(one.socket.get())) {
+    return one.hello.has_value() ? ServeAnswer(std::move(one)) : ServeHello(std::move(one));
+  }
+
+  absl::Status ServeHello(Incoming one) {
+    switch (one.hello_reader.Read(one.socket.get())) {
       case RecordReader<kHelloBytes>::Progress::kMore:
         incoming_.push_back(std::move(one));
         return absl::OkStatus();
@@ -363,38 +386,69 @@ class Handshake {
       case RecordReader<kHelloBytes>::Progress::kDone:
         break;
     }
-    const absl::StatusOr<Hello> hello = DecodeHello(one.hello.bytes());
+    const absl::StatusOr<Hello> hello = DecodeHello(one.hello_reader.bytes());
     if (!hello.ok()) {
       Refuse(one.peer, std::string(hello.status().message()));
       return absl::OkStatus();
     }
-    const Hello self = HelloTo(hello->from);
-    Welcome welcome{JudgeIncoming(self, *hello, one.peer), self};
-    if (welcome.verdict == Verdict::kAccepted) {
-      if (!Send<kWelcomeBytes>(one.socket.get(), welcome)) {
-        Refuse(one.peer, "it left before it was welcomed");
-        return absl::OkStatus();
-      }
-      return Keep(hello->from, std::move(one.socket));
+    const Hello self = SelfTo(hello->from);
+    one.welcome = {JudgeIncoming(self, *hello, one.peer), self};
+    if (one.welcome.verdict != Verdict::kAccepted) {
+      return RefuseHello(one, *hello);
     }
-    welcome.self.key = {};
-    Send<kWelcomeBytes>(one.socket.get(), welcome);
-    const std::string why = Explain(welcome.verdict, self, *hello);
+    one.welcome.self.nonce = NewNonce();
+    one.welcome.self.proof = ProveWelcome(options_.key, *hello, one.welcome);
+    if (!Send<kWelcomeBytes>(one.socket.get(), one.welcome)) {
+      Refuse(one.peer, "it left before it was welcomed");
+      return absl::OkStatus();
+    }
+    one.hello = *hello;
+    incoming_.push_back(std::move(one));
+    return absl::OkStatus();
+  }
+
+  absl::Status RefuseHello(const Incoming& one, const Hello& hello) {
+    Send<kWelcomeBytes>(one.socket.get(), one.welcome);
+    const std::string why = Explain(one.welcome.verdict, one.welcome.self, hello);
     Refuse(one.peer, why);
-    switch (welcome.verdict) {
+    switch (one.welcome.verdict) {
       case Verdict::kOtherConfig:
       case Verdict::kOtherRanks:
       case Verdict::kOtherAddress:
         // It knows the key: a peer that can never fit, not a stranger to wait past.
         return absl::FailedPreconditionError(absl::StrFormat(
-            "rank %d refused the peer at %s: %s", self.from.value(), ToString(one.peer), why));
+            "rank %d refused the peer at %s: %s", options_.rank.value(), ToString(one.peer), why));
       default:
         return absl::OkStatus();
     }
   }
 
+  absl::Status ServeAnswer(Incoming one) {
+    switch (one.answer_reader.Read(one.socket.get())) {
+      case RecordReader<kAnswerBytes>::Progress::kMore:
+        incoming_.push_back(std::move(one));
+        return absl::OkStatus();
+      case RecordReader<kAnswerBytes>::Progress::kEnded:
+        Refuse(one.peer, "it left before it answered the welcome");
+        return absl::OkStatus();
+      case RecordReader<kAnswerBytes>::Progress::kDone:
+        break;
+    }
+    const absl::StatusOr<Answer> answer = DecodeAnswer(one.answer_reader.bytes());
+    if (!answer.ok()) {
+      Refuse(one.peer, std::string(answer.status().message()));
+    } else if (!IsSame(answer->proof, ProveAnswer(options_.key, *one.hello, one.welcome))) {
+      Refuse(one.peer, "its answer does not prove that it knows the session key");
+    } else if (connections_[Index(one.hello->from)].has_value()) {
+      Refuse(one.peer, Explain(Verdict::kAlreadyConnected, one.welcome.self, *one.hello));
+    } else {
+      return Keep(one.hello->from, std::move(one.socket));
+    }
+    return absl::OkStatus();
+  }
+
   Verdict JudgeIncoming(const Hello& self, const Hello& peer, const fabric::Endpoint& from) const {
-    const Verdict verdict = Judge(self, peer);
+    const Verdict verdict = Judge(self, peer, IsSame(peer.proof, ProveHello(options_.key, peer)));
     if (verdict != Verdict::kAccepted) {
       return verdict;
     }

@@ -28,6 +28,9 @@ struct TcpOptions {
   Duration hello_timeout = std::chrono::seconds(5);
   // For one exchange of a step, from the call on.
   Duration exchange_timeout = std::chrono::seconds(30);
+  // For a peer's kernel to acknowledge what was sent to it (tcp_path.h): a cut link ends an
+  // exchange after so long, however long the exchange itself may take.
+  Duration silence_limit = std::chrono::seconds(1);
 };
 
 // That the options describe a group; an error names the field.

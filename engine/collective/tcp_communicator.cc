@@ -15,6 +15,8 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/status.h"
+#include "engine/collective/blamed_peer.h"
+#include "engine/collective/tcp_path.h"
 
 namespace sparkspan::engine::collective {
 namespace {
@@ -24,6 +26,9 @@ constexpr int kBacklog = 128;
 // Rounds without any progress before a rank sleeps in poll. Each gives the core away, so that ranks
 // that share one do not wait for each other's time slice.
 constexpr int kIdleRoundsMax = 64;
+
+// A rank that waits for its peers looks this often in a silence limit whether they can be reached.
+constexpr int kPathLooks = 8;
 
 // Values added at once: a part of each rank stays in the first-level cache.
 constexpr std::size_t kSumBlock = 1024;
@@ -293,9 +298,27 @@ absl::Status TcpCommunicator::Exchange(Operation operation,
 }
 
 absl::Status TcpCommunicator::NameLost(const Peer& peer, const absl::Status& status) const {
-  return absl::Status(
-      status.code(),
-      absl::StrFormat("%s: %s", PeerName(options_, peer.rank()), std::string(status.message())));
+  return BlamePeer(
+      absl::Status(status.code(),
+                   absl::StrFormat(
+                       "%s: %s", PeerName(options_, peer.rank()), std::string(status.message()))),
+      peer.rank());
+}
+
+absl::Status TcpCommunicator::CheckPaths(Duration sending) const {
+  for (const std::unique_ptr<Peer>& peer : peers_) {
+    const absl::StatusOr<TcpAcknowledgement> found = ReadAcknowledgement(peer->socket());
+    if (found.ok() && IsPathCut(*found, sending, options_.silence_limit)) {
+      return NameLost(
+          *peer,
+          absl::UnavailableError(absl::StrFormat(
+              "out of reach: %d retransmissions and no acknowledgement for %d ms; the link is cut "
+              "or the machine is down",
+              found->retransmissions,
+              std::chrono::duration_cast<std::chrono::milliseconds>(found->since_last).count())));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status TcpCommunicator::Transfer(Time deadline) {
@@ -351,12 +374,17 @@ absl::Status TcpCommunicator::WaitForPeers(Time now, Time deadline) {
         sequence_,
         std::chrono::duration_cast<std::chrono::milliseconds>(options_.exchange_timeout).count()));
   }
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - now).count();
-  const int timeout_ms = static_cast<int>(std::min<std::int64_t>(left, 60'000));
-  if (poll(entries.data(), entries.size(), timeout_ms) < 0 && errno != EINTR) {
+  const Duration wait = std::min<Duration>(deadline - now, options_.silence_limit / kPathLooks);
+  const int timeout_ms =
+      static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(wait).count());
+  const int ready = poll(entries.data(), entries.size(), timeout_ms);
+  if (ready < 0 && errno != EINTR) {
     return absl::InternalError(absl::StrFormat("poll: %s", std::strerror(errno)));
   }
   RETURN_IF_ERROR(abort_.why());
+  if (ready == 0) {
+    return CheckPaths(SteadyClock().Now() - (deadline - options_.exchange_timeout));
+  }
   const Peer* ended = nullptr;
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     if (entries[i + 1].revents == 0) {

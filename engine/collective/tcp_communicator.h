@@ -80,6 +80,9 @@ class TcpCommunicator final : public Communicator {
   absl::Status Transfer(Time deadline);
   absl::Status WaitForPeers(Time now, Time deadline);
   absl::Status CheckReady() const;
+  // That no peer of this exchange, which began `sending` ago, is out of reach.
+  absl::Status CheckPaths(Duration sending) const;
+  // The error of a connection with its peer's name, and the peer to blame.
   absl::Status NameLost(const Peer& peer, const absl::Status& status) const;
 
   const TcpOptions options_;

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::uint64_t kHelloMagic = 0x6F6C6C6548535053;    // "SPSHello"
 constexpr std::uint64_t kWelcomeMagic = 0x6F636C6557535053;  // "SPSWelco"
+constexpr std::uint64_t kAnswerMagic = 0x7277736E41535053;   // "SPSAnswr"
 constexpr std::uint32_t kMessageMagic = 0x6D535053;          // "SPSm"
 
 // Writes integers one after another; the span must be filled exactly.
@@ -68,7 +69,8 @@ void PutFields(Writer& writer, const Hello& hello) {
       .Put(hello.epoch.value())
       .Put(hello.config_hash)
       .Put(std::uint64_t{0})  // Room for one more field of every version's start.
-      .PutRaw(hello.key);
+      .PutRaw(hello.nonce)
+      .PutRaw(hello.proof);
 }
 
 Hello GetFields(Reader& reader) {
@@ -80,7 +82,8 @@ Hello GetFields(Reader& reader) {
   hello.epoch = Epoch(reader.Get<std::uint64_t>());
   hello.config_hash = reader.Get<std::uint64_t>();
   reader.Get<std::uint64_t>();
-  reader.GetRaw(hello.key);
+  reader.GetRaw(hello.nonce);
+  reader.GetRaw(hello.proof);
   return hello;
 }
 
@@ -107,7 +110,7 @@ std::string Describe(const MessageHeader& header) {
 
 }  // namespace
 
-bool SameKey(const SessionKey& a, const SessionKey& b) {
+bool IsSame(const Proof& a, const Proof& b) {
   // Volatile, so that the loop is not turned into one that stops at the first difference.
   volatile unsigned difference = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -151,11 +154,25 @@ absl::StatusOr<Welcome> DecodeWelcome(std::span<const std::byte, kWelcomeBytes> 
   return Welcome{static_cast<Verdict>(verdict), GetFields(reader)};
 }
 
-Verdict Judge(const Hello& self, const Hello& peer) {
+void Encode(const Answer& answer, std::span<std::byte, kAnswerBytes> bytes) {
+  Writer(bytes).Put(kAnswerMagic).PutRaw(answer.proof);
+}
+
+absl::StatusOr<Answer> DecodeAnswer(std::span<const std::byte, kAnswerBytes> bytes) {
+  Reader reader(bytes);
+  if (reader.Get<std::uint64_t>() != kAnswerMagic) {
+    return absl::InvalidArgumentError("the bytes are not those of a rank's answer to a welcome");
+  }
+  Answer answer;
+  reader.GetRaw(answer.proof);
+  return answer;
+}
+
+Verdict Judge(const Hello& self, const Hello& peer, bool knows_key) {
   if (peer.version != self.version) {
     return Verdict::kOtherVersion;
   }
-  if (!SameKey(peer.key, self.key)) {
+  if (!knows_key) {
     // A process of an older epoch has an older key too; its epoch says more.
     return peer.epoch != self.epoch ? Verdict::kOtherEpoch : Verdict::kOtherKey;
   }

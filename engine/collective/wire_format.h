@@ -11,20 +11,21 @@
 #include "engine/base/ids.h"
 
 // The bytes that TCP ranks exchange, all integers little-endian. A connection begins with a Hello
-// of the rank that connected and a Welcome of the one that accepted; then messages follow in both
-// directions, each a MessageHeader and its payload.
+// of the rank that connected, a Welcome of the one that accepted and an Answer of the first; then
+// messages follow in both directions, each a MessageHeader and its payload.
 namespace sparkspan::engine::collective {
 
 // Raised whenever a byte below, or the meaning of one, changes.
-inline constexpr std::uint32_t kCollectiveWireVersion = 1;
+inline constexpr std::uint32_t kCollectiveWireVersion = 2;
 
-// A secret of one epoch, drawn by the head and sent to the ranks over the control plane. It keeps
-// strangers and stale processes out; it does not hide anything from who can read the wire.
-inline constexpr std::size_t kSessionKeyBytes = 32;
-using SessionKey = std::array<std::byte, kSessionKeyBytes>;
+// A secret of one epoch, drawn by the head and sent to the ranks over the control plane. It never
+// crosses a data connection: ranks prove that they know it (peer_proof.h).
+using SessionKey = std::array<std::byte, 32>;
+using Nonce = std::array<std::byte, 32>;  // drawn for one connection
+using Proof = std::array<std::byte, 32>;  // HMAC-SHA256
 
-// In constant time: how long it takes tells nothing of where the keys differ.
-bool SameKey(const SessionKey& a, const SessionKey& b);
+// In constant time: how long it takes tells nothing of where the two differ.
+bool IsSame(const Proof& a, const Proof& b);
 
 // What a rank says of itself before anything else.
 struct Hello {
@@ -34,12 +35,13 @@ struct Hello {
   Rank from;
   Rank to;
   std::int32_t ranks = 0;
-  SessionKey key{};
+  Nonce nonce{};
+  Proof proof{};  // that the sender knows the session key
 
   bool operator==(const Hello&) const = default;
 };
 
-inline constexpr std::size_t kHelloBytes = 80;
+inline constexpr std::size_t kHelloBytes = 112;
 
 void Encode(const Hello& hello, std::span<std::byte, kHelloBytes> bytes);
 
@@ -59,8 +61,8 @@ enum class Verdict : std::uint32_t {
 
 inline constexpr std::uint32_t kVerdicts = 8;
 
-// What an accepting rank thinks of a Hello: `self` describes it and holds its key only with
-// kAccepted, so that a stranger learns none.
+// What an accepting rank thinks of a Hello: `self` describes it, and has nonce and proof only with
+// kAccepted.
 struct Welcome {
   Verdict verdict = Verdict::kAccepted;
   Hello self;
@@ -73,9 +75,22 @@ inline constexpr std::size_t kWelcomeBytes = kHelloBytes + 8;
 void Encode(const Welcome& welcome, std::span<std::byte, kWelcomeBytes> bytes);
 absl::StatusOr<Welcome> DecodeWelcome(std::span<const std::byte, kWelcomeBytes> bytes);
 
+// What the connecting rank says to an accepting Welcome.
+struct Answer {
+  Proof proof{};
+
+  bool operator==(const Answer&) const = default;
+};
+
+inline constexpr std::size_t kAnswerBytes = 40;
+
+void Encode(const Answer& answer, std::span<std::byte, kAnswerBytes> bytes);
+absl::StatusOr<Answer> DecodeAnswer(std::span<const std::byte, kAnswerBytes> bytes);
+
 // What `self` finds wrong with a peer's hello that says it is of rank `peer.from`, in this order;
-// kAccepted when nothing. Addresses are the caller's to judge.
-Verdict Judge(const Hello& self, const Hello& peer);
+// kAccepted when nothing. `knows_key`: the peer's proof is right. Addresses are the caller's to
+// judge.
+Verdict Judge(const Hello& self, const Hello& peer, bool knows_key);
 
 // "epoch 3 of rank 1, expected 4": the mismatch behind `verdict`, naming both sides.
 std::string Explain(Verdict verdict, const Hello& expected, const Hello& found);

@@ -14,6 +14,7 @@ namespace {
 using Fault = std::optional<ConfigFault>;
 
 constexpr int kRanksMax = 64;
+constexpr int kHeartbeatsPerSilence = 3;
 
 std::string NodeKey(std::size_t index) {
   return absl::StrFormat("nodes[%d]", index);
@@ -291,6 +292,24 @@ Fault CheckLimits(const std::string& key, const Limits& limits) {
   return std::nullopt;
 }
 
+Fault CheckTimeouts(const Timeouts& timeouts) {
+  if (timeouts.silence_ms < kHeartbeatsPerSilence * timeouts.heartbeat_ms) {
+    return ConfigFault{"timeouts.silence_ms",
+                       absl::StrFormat("found %d, less than %d times heartbeat_ms %d; one late "
+                                       "heartbeat must not end an epoch",
+                                       timeouts.silence_ms,
+                                       kHeartbeatsPerSilence,
+                                       timeouts.heartbeat_ms)};
+  }
+  if (timeouts.step_ms <= timeouts.silence_ms) {
+    return ConfigFault{
+        "timeouts.step_ms",
+        absl::StrFormat(
+            "found %d, no more than silence_ms %d", timeouts.step_ms, timeouts.silence_ms)};
+  }
+  return std::nullopt;
+}
+
 Fault CheckServing(const ClusterConfig& config) {
   if (Fault fault = CheckLimits("limits", config.limits); fault.has_value()) {
     return fault;
@@ -311,13 +330,7 @@ Fault CheckServing(const ClusterConfig& config) {
                          absl::StrFormat("found '%s' a second time", config.model.served_names[i])};
     }
   }
-  if (config.timeouts.step_ms <= config.timeouts.heartbeat_ms) {
-    return ConfigFault{"timeouts.step_ms",
-                       absl::StrFormat("found %d, no more than heartbeat_ms %d",
-                                       config.timeouts.step_ms,
-                                       config.timeouts.heartbeat_ms)};
-  }
-  return std::nullopt;
+  return CheckTimeouts(config.timeouts);
 }
 
 }  // namespace

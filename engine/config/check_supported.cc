@@ -13,9 +13,6 @@ absl::Status Unsupported(const std::string& key, const char* found, const char* 
 }  // namespace
 
 absl::Status CheckSupported(const ClusterConfig& config) {
-  if (!config.control_tls.plaintext) {
-    return Unsupported("control_tls", "TLS", "write {plaintext: true} if the link is trusted");
-  }
   if (!config.api.tls.plaintext) {
     return Unsupported(
         "api.tls", "TLS", "write {plaintext: true} and put a TLS proxy before the API");

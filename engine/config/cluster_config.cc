@@ -212,6 +212,7 @@ std::vector<ConfigField> Fields(const ClusterConfig& config) {
   PutTls(fields, "api.tls.", config.api.tls);
   PutTls(fields, "control_tls.", config.control_tls);
   fields.Put("timeouts.heartbeat_ms", config.timeouts.heartbeat_ms);
+  fields.Put("timeouts.silence_ms", config.timeouts.silence_ms);
   fields.Put("timeouts.step_ms", config.timeouts.step_ms);
   fields.Put("timeouts.start_ms", config.timeouts.start_ms);
   fields.PutFlag("allow_env_overrides", config.allow_env_overrides);

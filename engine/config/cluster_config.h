@@ -127,7 +127,8 @@ struct Api {
 };
 
 struct Timeouts {
-  std::int64_t heartbeat_ms = 500;  // Three that fail to come end the epoch.
+  std::int64_t heartbeat_ms = 200;  // Between signs of life on every control stream.
+  std::int64_t silence_ms = 1'000;  // A rank or a head that gives none for so long is lost.
   std::int64_t step_ms = 60'000;    // For one step of all ranks.
   std::int64_t start_ms = 600'000;  // For loading and connecting.
 

@@ -245,11 +245,12 @@ Model ReadModel(YamlFaults& faults, const YamlNode& node) {
 }
 
 Timeouts ReadTimeouts(YamlFaults& faults, const YamlNode& node) {
-  constexpr Keys<3> kKeys = {"heartbeat_ms", "step_ms", "start_ms"};
+  constexpr Keys<4> kKeys = {"heartbeat_ms", "silence_ms", "step_ms", "start_ms"};
   YamlReader reader(faults, node, "timeouts", kKeys);
   Timeouts timeouts;
   timeouts.heartbeat_ms =
       reader.Integer("heartbeat_ms", 50, kMillisecondsMax, timeouts.heartbeat_ms);
+  timeouts.silence_ms = reader.Integer("silence_ms", 150, kMillisecondsMax, timeouts.silence_ms);
   timeouts.step_ms = reader.Integer("step_ms", 100, kMillisecondsMax, timeouts.step_ms);
   timeouts.start_ms = reader.Integer("start_ms", 100, kMillisecondsMax, timeouts.start_ms);
   return timeouts;

@@ -132,10 +132,12 @@ std::string ToYaml(const ClusterConfig& config) {
   }
   text += ApiText(config.api);
   text += absl::StrFormat("control_tls: %s\n", TlsText(config.control_tls));
-  text += absl::StrFormat("timeouts: {heartbeat_ms: %d, step_ms: %d, start_ms: %d}\n",
-                          config.timeouts.heartbeat_ms,
-                          config.timeouts.step_ms,
-                          config.timeouts.start_ms);
+  text +=
+      absl::StrFormat("timeouts: {heartbeat_ms: %d, silence_ms: %d, step_ms: %d, start_ms: %d}\n",
+                      config.timeouts.heartbeat_ms,
+                      config.timeouts.silence_ms,
+                      config.timeouts.step_ms,
+                      config.timeouts.start_ms);
   text +=
       absl::StrFormat("allow_env_overrides: %s\n", config.allow_env_overrides ? "true" : "false");
   text += "nodes:\n";

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "engine/base/ids.h"
 #include "engine/collective/communicator.h"
+#include "engine/runtime/rank_position.h"
 
 namespace sparkspan::engine::runtime {
 
@@ -32,12 +33,20 @@ class EpochCommunicator final : public collective::Communicator {
                          std::span<std::byte> whole) override;
   void Abort(absl::Status why) override;
 
+  // How far the rank has come in the present epoch. BeginStep begins a step, FinishStep ends it;
+  // Replace begins anew. Thread-safe.
+  RankPosition position() const;
+  void FinishStep();
+
  private:
   std::shared_ptr<collective::Communicator> current();
+  // Says that the rank is inside an exchange for as long as it lives.
+  class Exchanging;
 
   const Rank rank_;
   const int ranks_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  RankPosition position_;
   std::shared_ptr<collective::Communicator> current_;  // shared so that Abort outlives Replace
 };
 

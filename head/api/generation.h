@@ -161,8 +161,13 @@ struct RankStatus {
   std::string node;
   std::string address;
   std::string device;  // "cpu", "cuda:0 NVIDIA GB10", ...
-  std::string state;   // "connecting", "loading", "ready", "lost"
-  std::string detail;  // Why, in one sentence; empty when all is well.
+  // "connecting", "loading", "loaded"; "ready", or "slow" while the others wait for it; and once an
+  // epoch is over "lost" (gone or silent), "failed" (it said so itself) or "waiting" (for the group
+  // to form again).
+  std::string state;
+  std::string detail;            // Why, in one sentence; empty when all is well.
+  std::string position;          // In the present step; empty outside an epoch.
+  double heard_seconds_ago = 0;  // Since its last sign of life in this epoch.
   std::int64_t weights_bytes = 0;
   std::int64_t kv_bytes = 0;
   std::int64_t resident_bytes = 0;

@@ -16,8 +16,6 @@ using engine::runtime::StepPlan;
 using engine::runtime::StepResult;
 using engine::schedule::TokenEvent;
 
-// How long a client that leaves, or a rank that dies, can go unnoticed while nothing runs.
-constexpr std::chrono::milliseconds kIdleTick{50};
 constexpr std::chrono::seconds kRateWindow{5};
 constexpr double kRequestSecondsWeight = 0.1;
 
@@ -59,13 +57,16 @@ std::int64_t RowsOf(const StepPlan& plan) {
 
 EngineLoop::EngineLoop(EngineLoopOptions options,
                        engine::runtime::Cluster& cluster,
-                       const engine::Clock& clock)
+                       const engine::Clock& clock,
+                       Driver driver)
     : options_(std::move(options)), cluster_(cluster), clock_(clock), epoch_(options_.first_epoch) {
-  status_.detail = "the ranks are connecting";
+  status_.detail = why_not_;
   status_.numerics = options_.numerics;
   status_.draft_mode = options_.draft_mode;
   status_.verification = std::string(ToString(options_.scheduler.verification));
-  thread_ = engine::Thread("engine", [this] { Run(); });
+  if (driver == Driver::kOwnThread) {
+    thread_ = engine::Thread("engine", [this] { Run(); });
+  }
 }
 
 EngineLoop::~EngineLoop() {
@@ -113,61 +114,67 @@ absl::StatusOr<std::shared_ptr<api::GenerationStream>> EngineLoop::Submit(
 }
 
 void EngineLoop::Run() {
-  std::string why = "the ranks are connecting";
-  while (!stopping_ && FormGroup(why)) {
-    const absl::Status lost = ServeEpoch();
-    why = std::string(lost.message());
-    if (!absl::IsCancelled(lost)) {
-      LOG(ERROR) << "epoch " << epoch_ << " is lost: " << why;
-      SetState(api::EngineState::kDegraded, why);
+  for (Turn turn = TakeTurn(); turn != Turn::kEnded; turn = TakeTurn()) {
+    std::unique_lock lock(mutex_);
+    if (turn == Turn::kIdle) {
+      work_.wait_for(lock, kIdleTick, [&] { return stopping_ || scheduler_->HasWork(); });
+    } else if (turn == Turn::kNoGroup) {
+      work_.wait_for(lock, options_.reform_pause, [&] { return stopping_.load(); });
     }
-    FailEverything(lost);
-    epoch_ = engine::Epoch(epoch_.value() + 1);
   }
-  if (stopping_) {
-    SetState(api::EngineState::kFailed, "the engine has stopped");
-  }
-  FailEverything(absl::UnavailableError("the engine has stopped"));
 }
 
-bool EngineLoop::FormGroup(const std::string& why) {
-  while (!stopping_) {
-    absl::Status formed = cluster_.Reform(epoch_, clock_.Now() + options_.form_timeout);
-    const engine::runtime::ClusterShape shape =
-        formed.ok() ? cluster_.Shape() : engine::runtime::ClusterShape{};
-    if (formed.ok() && MustMeasure(options_.scheduler, shape) && !costs_.has_value()) {
-      formed = MeasureCosts(shape);
-      if (formed.ok()) {
-        epoch_ = engine::Epoch(epoch_.value() + 1);
-        continue;
-      }
+EngineLoop::Turn EngineLoop::TakeTurn() {
+  if (stopping_) {
+    if (serving_) {
+      EndEpoch(absl::CancelledError("the engine is stopping"));
     }
-    std::unique_lock lock(mutex_);
-    if (formed.ok()) {
-      failure_ = BeginEpoch(shape);
-      if (!failure_.ok()) {
-        status_.state = api::EngineState::kFailed;
-        status_.detail = std::string(failure_.message());
-        return false;
-      }
-      status_.state = api::EngineState::kReady;
-      status_.detail.clear();
-      status_.epoch = epoch_.value();
-      return true;
-    }
-    if (absl::IsFailedPrecondition(formed)) {
-      LOG(ERROR) << "the cluster cannot work: " << formed.message();
-      failure_ = formed;
-      status_.state = api::EngineState::kFailed;
-      status_.detail = std::string(formed.message());
-      return false;
-    }
-    LOG(WARNING) << "no group yet: " << formed.message();
-    status_.detail = absl::StrFormat("%s; forming the group again: %s", why, formed.message());
-    epoch_ = engine::Epoch(epoch_.value() + 1);
-    work_.wait_for(lock, options_.reform_pause, [&] { return stopping_.load(); });
+    SetState(api::EngineState::kFailed, "the engine has stopped");
+    FailEverything(absl::UnavailableError("the engine has stopped"));
+    return Turn::kEnded;
   }
-  return false;
+  return serving_ ? Serve() : TryFormGroup();
+}
+
+EngineLoop::Turn EngineLoop::TryFormGroup() {
+  absl::Status formed = cluster_.Reform(epoch_, clock_.Now() + options_.form_timeout);
+  if (formed.ok() && !costs_.has_value() && MustMeasure(options_.scheduler, cluster_.Shape())) {
+    formed = MeasureCosts(cluster_.Shape());
+    if (formed.ok()) {
+      epoch_ = engine::Epoch(epoch_.value() + 1);
+      return Turn::kBusy;  // The next turn forms the group that serves.
+    }
+  }
+  if (formed.ok()) {
+    serving_ = BeginServing();
+    return serving_ ? Turn::kBusy : Turn::kEnded;
+  }
+  const std::lock_guard lock(mutex_);
+  if (absl::IsFailedPrecondition(formed)) {
+    LOG(ERROR) << "the cluster cannot work: " << formed.message();
+    failure_ = formed;
+    status_.state = api::EngineState::kFailed;
+    status_.detail = std::string(formed.message());
+    return Turn::kEnded;
+  }
+  LOG(WARNING) << "no group yet: " << formed.message();
+  status_.detail = absl::StrFormat("%s; forming the group again: %s", why_not_, formed.message());
+  epoch_ = engine::Epoch(epoch_.value() + 1);
+  return Turn::kNoGroup;
+}
+
+bool EngineLoop::BeginServing() {
+  const std::lock_guard lock(mutex_);
+  failure_ = BeginEpoch(cluster_.Shape());
+  if (!failure_.ok()) {
+    status_.state = api::EngineState::kFailed;
+    status_.detail = std::string(failure_.message());
+    return false;
+  }
+  status_.state = api::EngineState::kReady;
+  status_.detail.clear();
+  status_.epoch = epoch_.value();
+  return true;
 }
 
 absl::Status EngineLoop::MeasureCosts(const engine::runtime::ClusterShape& shape) {
@@ -208,28 +215,31 @@ absl::Status EngineLoop::BeginEpoch(const engine::runtime::ClusterShape& shape) 
   return absl::OkStatus();
 }
 
-absl::Status EngineLoop::ServeEpoch() {
-  absl::Status status;
-  while (status.ok()) {
-    if (stopping_) {
-      status = absl::CancelledError("the engine is stopping");
-    } else if (const std::optional<StepPlan> plan = NextPlan(); plan.has_value()) {
-      status = RunStep(*plan);
-    } else {
-      status = cluster_.Watch();
-    }
+EngineLoop::Turn EngineLoop::Serve() {
+  const std::optional<StepPlan> plan = NextPlan();
+  const absl::Status status = plan.has_value() ? RunStep(*plan) : cluster_.Watch();
+  if (!status.ok()) {
+    EndEpoch(status);
+    return Turn::kBusy;
   }
-  return status;
+  return plan.has_value() ? Turn::kBusy : Turn::kIdle;
+}
+
+void EngineLoop::EndEpoch(const absl::Status& why) {
+  serving_ = false;
+  why_not_ = std::string(why.message());
+  if (!absl::IsCancelled(why)) {
+    LOG(ERROR) << "epoch " << epoch_ << " is lost: " << why_not_;
+    SetState(api::EngineState::kDegraded, why_not_);
+  }
+  FailEverything(why);
+  epoch_ = engine::Epoch(epoch_.value() + 1);
 }
 
 std::optional<StepPlan> EngineLoop::NextPlan() {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   CloseCancelled();
   if (!scheduler_->HasWork()) {
-    work_.wait_for(lock, kIdleTick, [&] { return stopping_ || scheduler_->HasWork(); });
-    CloseCancelled();
-  }
-  if (stopping_ || !scheduler_->HasWork()) {
     return std::nullopt;
   }
   const engine::Time now = clock_.Now();

@@ -41,10 +41,14 @@ struct EngineLoopOptions {
 // requests in flight and queued ones end with it, and a new group is formed.
 class EngineLoop final : public api::Generator {
  public:
-  // `cluster` and `clock` are borrowed. Starts the thread.
+  // Who calls TakeTurn: the loop's own thread, or its owner, as a simulation in virtual time does.
+  enum class Driver { kOwnThread, kOwner };
+
+  // `cluster` and `clock` are borrowed.
   EngineLoop(EngineLoopOptions options,
              engine::runtime::Cluster& cluster,
-             const engine::Clock& clock);
+             const engine::Clock& clock,
+             Driver driver = Driver::kOwnThread);
   ~EngineLoop() override;
 
   absl::StatusOr<std::shared_ptr<api::GenerationStream>> Submit(
@@ -58,6 +62,20 @@ class EngineLoop final : public api::Generator {
   // Why the loop has given up, once its state is kFailed.
   absl::Status failure() const;
 
+  // What a turn found, hence what may pass before the next one.
+  enum class Turn {
+    kBusy,     // nothing: go on
+    kIdle,     // kIdleTick, or a request
+    kNoGroup,  // options.reform_pause
+    kEnded,    // there are no more turns
+  };
+  // Forms a group, or runs one step, or looks after the ranks while there is nothing to run. Waits
+  // in the cluster's calls alone.
+  Turn TakeTurn();
+
+  // How long a client that leaves, or a rank that dies, can go unnoticed while nothing runs.
+  static constexpr std::chrono::milliseconds kIdleTick{50};
+
  private:
   struct Running {
     std::shared_ptr<api::GenerationStream> stream;
@@ -70,14 +88,15 @@ class EngineLoop final : public api::Generator {
   };
 
   void Run();
-  // Until a group stands (true), or the loop is stopped or the cluster can never work (false).
-  bool FormGroup(const std::string& why);
+  Turn TryFormGroup();
+  // Takes the group that was formed into service; false when nothing could ever run on it.
+  bool BeginServing();
   // Once, where drafts are verified by what steps cost: uses up the epoch that was just formed.
   absl::Status MeasureCosts(const engine::runtime::ClusterShape& shape);
   // With mutex_ held.
   absl::Status BeginEpoch(const engine::runtime::ClusterShape& shape);
-  // Serves the epoch until it is lost (the reason), or the loop is stopped (Cancelled).
-  absl::Status ServeEpoch();
+  Turn Serve();
+  void EndEpoch(const absl::Status& why);
   // What the next step does; empty when there is nothing to do.
   std::optional<engine::runtime::StepPlan> NextPlan();
   void CloseCancelled();
@@ -94,8 +113,10 @@ class EngineLoop final : public api::Generator {
   const EngineLoopOptions options_;
   engine::runtime::Cluster& cluster_;
   const engine::Clock& clock_;
-  // Of the loop's thread alone.
+  // Of the thread that takes turns alone.
   engine::Epoch epoch_;
+  bool serving_ = false;
+  std::string why_not_ = "the ranks are connecting";
   std::optional<engine::schedule::StepCosts> costs_;
   bool drafter_is_suspect_ = false;
 

@@ -140,10 +140,19 @@ class PinnedRelay::Connection {
             pollfd{remote == 0 ? -1 : remote_.get(), remote, 0}};
   }
 
-  // False when the connection is over.
-  bool Move() { return up_.Move() && down_.Move() && !(up_.done() && down_.done()); }
+  // False when the connection is over: both directions are, or the client is gone and all it said
+  // is through. A remote that is stopped would never end its own direction.
+  bool Move() {
+    return up_.Move() && down_.Move() && !(up_.done() && (down_.done() || IsClientGone()));
+  }
 
  private:
+  // Unlike a client that has only shut down its sending side.
+  bool IsClientGone() const {
+    pollfd client{client_.get(), 0, 0};
+    return poll(&client, 1, 0) == 1 && (client.revents & (POLLHUP | POLLERR)) != 0;
+  }
+
   UniqueFd client_;
   UniqueFd remote_;
   engine::Time deadline_;

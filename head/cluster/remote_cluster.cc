@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/status.h"
+#include "head/cluster/rank_agreement.h"
 #include "head/cluster/session_key.h"
 
 namespace sparkspan::head::cluster {
@@ -14,30 +15,20 @@ namespace {
 using engine::Rank;
 using engine::runtime::StepResult;
 
-constexpr std::size_t kEventsPerWorker = 64;
 constexpr std::size_t kPlansInFlightMax = 2;
 constexpr std::chrono::milliseconds kReconnectPause{200};
-constexpr std::chrono::milliseconds kEventSlice{100};
-
-engine::Time Now() {
-  return std::chrono::steady_clock::now();
-}
+// The streams are looked at this often in a limit of silence, and between signs of life.
+constexpr int kLooksPerLimit = 20;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RemoteCluster>> RemoteCluster::Create(RemoteClusterOptions options) {
-  std::unique_ptr<RemoteCluster> cluster(new RemoteCluster(std::move(options)));
-  for (const WorkerEndpoint& worker : cluster->options_.workers) {
-    ASSIGN_OR_RETURN(cluster->workers_[static_cast<std::size_t>(worker.rank.value())].relay,
-                     PinnedRelay::Start(cluster->options_.control, worker.control));
-  }
-  return cluster;
-}
-
-RemoteCluster::RemoteCluster(RemoteClusterOptions options)
+RemoteCluster::RemoteCluster(RemoteClusterOptions options, std::unique_ptr<WorkerLinks> links)
     : options_(std::move(options)),
+      links_(std::move(links)),
       workers_(options_.workers.size()),
       ended_(absl::UnavailableError("no group has been formed")),
+      forming_(Count(), options_.silence_limit),
+      detector_(Names(), options_.silence_limit),
       shape_(options_.shape) {
   for (const WorkerEndpoint& worker : options_.workers) {
     api::RankStatus status;
@@ -62,6 +53,14 @@ std::string RemoteCluster::NameOf(Rank rank) const {
       "rank %d (node %s, %s)", rank.value(), worker.node, engine::fabric::ToString(worker.control));
 }
 
+std::vector<std::string> RemoteCluster::Names() const {
+  std::vector<std::string> names;
+  for (const WorkerEndpoint& worker : options_.workers) {
+    names.push_back(NameOf(worker.rank));
+  }
+  return names;
+}
+
 void RemoteCluster::SetState(Rank rank, std::string state, std::string detail) {
   const std::lock_guard lock(mutex_);
   api::RankStatus& status = ranks_[static_cast<std::size_t>(rank.value())];
@@ -69,9 +68,34 @@ void RemoteCluster::SetState(Rank rank, std::string state, std::string detail) {
   status.detail = std::move(detail);
 }
 
-absl::Status RemoteCluster::LostStatus(Rank rank, const LinkEnd& end) {
-  SetState(rank, "lost", std::string(end.why.message()));
-  return absl::UnavailableError(absl::StrFormat("%s is lost: %s", NameOf(rank), end.why.message()));
+void RemoteCluster::Beat() {
+  const engine::Time now = links_->Now();
+  if (now < beat_at_) {
+    return;
+  }
+  beat_at_ = now + options_.heartbeat_interval;
+  for (const WorkerEndpoint& worker : options_.workers) {
+    if (links_->IsOpen(worker.rank)) {
+      (void)links_->SendHeartbeat(worker.rank);  // A stream that has ended shows as an event.
+    }
+  }
+}
+
+std::optional<LinkEvent> RemoteCluster::NextEvent(engine::Time deadline) {
+  Beat();
+  const engine::Duration slice = std::min<engine::Duration>(options_.silence_limit / kLooksPerLimit,
+                                                            options_.heartbeat_interval / 2);
+  std::optional<LinkEvent> event =
+      links_->Next(std::min<engine::Time>(deadline, links_->Now() + slice));
+  if (event.has_value()) {
+    if (auto* end = std::get_if<LinkEnd>(&event->what);
+        end != nullptr && end->blamed.has_value() &&
+        (end->blamed == event->rank || end->blamed->value() < 0 ||
+         static_cast<std::size_t>(end->blamed->value()) >= Count())) {
+      end->blamed.reset();  // Nobody of this cluster.
+    }
+  }
+  return event;
 }
 
 absl::Status RemoteCluster::EndEpoch(absl::Status why) {
@@ -86,8 +110,8 @@ absl::Status RemoteCluster::Submit(const engine::runtime::StepPlan& plan) {
         absl::StrFormat("%d plans are in flight already", in_flight_.size()));
   }
   in_flight_.push_back(plan.step);
-  for (Worker& worker : workers_) {
-    const absl::Status sent = worker.link->SendPlan(plan);
+  for (const WorkerEndpoint& worker : options_.workers) {
+    const absl::Status sent = links_->SendPlan(worker.rank, plan);
     if (!sent.ok()) {
       // The link's end, which Collect meets, has the reason.
       LOG(WARNING) << sent.message();
@@ -103,20 +127,21 @@ absl::StatusOr<StepResult> RemoteCluster::Collect(engine::Time deadline) {
   }
   const auto has_result = [](const Worker& worker) { return !worker.results.empty(); };
   while (!std::all_of(workers_.begin(), workers_.end(), has_result)) {
-    const engine::Time now = Now();
+    const engine::Time now = links_->Now();
     if (stopping_) {
       return EndEpoch(absl::CancelledError("the head is stopping"));
     }
     if (now >= deadline) {
-      return absl::DeadlineExceededError(absl::StrFormat("step %d was not answered in time by %s",
-                                                         in_flight_.front().value(),
-                                                         RanksWithoutResult()));
+      return absl::DeadlineExceededError(
+          absl::StrFormat("step %d was not answered in time by %s. Where the ranks are: %s",
+                          in_flight_.front().value(),
+                          RanksWithoutResult(),
+                          detector_.StallReport(now)));
     }
-    std::optional<LinkEvent> event =
-        events_->Pop(std::min<engine::Time>(deadline, now + kEventSlice));
-    if (event.has_value()) {
+    if (std::optional<LinkEvent> event = NextEvent(deadline)) {
       RETURN_IF_ERROR(TakeServingEvent(*std::move(event)));
     }
+    RETURN_IF_ERROR(JudgeRanks());
   }
   in_flight_.pop_front();
   std::vector<StepResult> results;
@@ -133,9 +158,19 @@ absl::StatusOr<StepResult> RemoteCluster::Collect(engine::Time deadline) {
 
 absl::Status RemoteCluster::TakeServingEvent(LinkEvent event) {
   if (const auto* end = std::get_if<LinkEnd>(&event.what)) {
-    return EndEpoch(LostStatus(event.rank, *end));
+    const std::lock_guard lock(mutex_);
+    detector_.End(event.rank, *end, event.time);
+    return absl::OkStatus();
   }
-  Worker& worker = workers_[static_cast<std::size_t>(event.rank.value())];
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto* pulse = std::get_if<WorkerPulse>(&event.what)) {
+      detector_.Hear(event.rank, pulse->position, event.time);
+      return absl::OkStatus();
+    }
+    detector_.Hear(event.rank, event.time);
+  }
+  Worker& worker = At(event.rank);
   auto* result = std::get_if<StepResult>(&event.what);
   const bool expected = result != nullptr && worker.results.size() < in_flight_.size() &&
                         result->rank == event.rank && result->epoch == epoch_ &&
@@ -146,6 +181,51 @@ absl::Status RemoteCluster::TakeServingEvent(LinkEvent event) {
   }
   worker.results.push_back(std::move(*result));
   return absl::OkStatus();
+}
+
+absl::Status RemoteCluster::JudgeRanks() {
+  const engine::Time now = links_->Now();
+  std::optional<EpochLoss> loss;
+  {
+    const std::lock_guard lock(mutex_);
+    loss = detector_.Judge(now);
+  }
+  if (!loss.has_value()) {
+    MarkSlowOnes(now);
+    return absl::OkStatus();
+  }
+  for (const WorkerEndpoint& endpoint : options_.workers) {
+    const auto rank = static_cast<std::size_t>(endpoint.rank.value());
+    switch (loss->fates[rank]) {
+      case RankFate::kAlive:
+        SetState(endpoint.rank, "waiting", loss->details[rank]);
+        break;
+      case RankFate::kLost:
+        workers_[rank].lost_why = loss->details[rank];
+        SetState(endpoint.rank, "lost", loss->details[rank]);
+        break;
+      case RankFate::kFailed:
+        SetState(endpoint.rank, "failed", loss->details[rank]);
+        break;
+    }
+  }
+  return EndEpoch(absl::UnavailableError(loss->summary));
+}
+
+// A rank that the others wait for is named while it still may come; it stays in service.
+void RemoteCluster::MarkSlowOnes(engine::Time now) {
+  const std::lock_guard lock(mutex_);
+  const std::vector<Rank> slow = detector_.Slow(now);
+  for (const WorkerEndpoint& endpoint : options_.workers) {
+    api::RankStatus& status = ranks_[static_cast<std::size_t>(endpoint.rank.value())];
+    if (std::find(slow.begin(), slow.end(), endpoint.rank) != slow.end()) {
+      status.state = "slow";
+      status.detail = "the other ranks wait for it";
+    } else if (status.state == "slow") {
+      status.state = "ready";
+      status.detail.clear();
+    }
+  }
 }
 
 std::string RemoteCluster::RanksWithoutResult() const {
@@ -160,36 +240,36 @@ std::string RemoteCluster::RanksWithoutResult() const {
 
 absl::Status RemoteCluster::Watch() {
   RETURN_IF_ERROR(ended_);
-  while (std::optional<LinkEvent> event = events_->TryPop()) {
+  while (std::optional<LinkEvent> event = NextEvent(engine::Time::min())) {
     RETURN_IF_ERROR(TakeServingEvent(*std::move(event)));
   }
-  return absl::OkStatus();
+  return JudgeRanks();
 }
 
 absl::Status RemoteCluster::Reform(engine::Epoch next, engine::Time deadline) {
   ended_ = absl::UnavailableError("no group has been formed");
-  for (Worker& worker : workers_) {
-    worker.link.reset();
-    worker.identity.reset();
-    worker.loaded.reset();
-    worker.formed = false;
-    worker.results.clear();
-    worker.retry_at = {};
+  for (const WorkerEndpoint& endpoint : options_.workers) {
+    links_->Close(endpoint.rank);
+    Worker& worker = At(endpoint.rank);
+    std::string lost_why = std::move(worker.lost_why);
+    worker = {};
+    worker.lost_why = std::move(lost_why);
   }
+  forming_ = engine::SilenceDetector(Count(), options_.silence_limit);
   in_flight_.clear();
   epoch_ = next;
-  events_ = std::make_shared<LinkEvents>(kEventsPerWorker * Count());
   RETURN_IF_ERROR(Form(
       next, [](const Worker& worker) { return worker.loaded.has_value(); }, deadline));
   RETURN_IF_ERROR(CheckAgreement());
   const std::string key = NewSessionKey();
-  for (Worker& worker : workers_) {
-    RETURN_IF_ERROR(worker.link->SendFormGroup(key));
+  for (const WorkerEndpoint& endpoint : options_.workers) {
+    RETURN_IF_ERROR(links_->SendFormGroup(endpoint.rank, key));
   }
   RETURN_IF_ERROR(Form(
       next, [](const Worker& worker) { return worker.formed; }, deadline));
   {
     const std::lock_guard lock(mutex_);
+    detector_.Begin(links_->Now());
     shape_.epoch = epoch_;
     // The smallest rank decides.
     shape_.kv_blocks = workers_[0].loaded->kv_blocks;
@@ -204,19 +284,9 @@ absl::Status RemoteCluster::Reform(engine::Epoch next, engine::Time deadline) {
 
 void RemoteCluster::OpenMissingLinks(engine::Epoch epoch) {
   for (const WorkerEndpoint& endpoint : options_.workers) {
-    Worker& worker = workers_[static_cast<std::size_t>(endpoint.rank.value())];
-    if (worker.link != nullptr || Now() < worker.retry_at) {
-      continue;
+    if (!links_->IsOpen(endpoint.rank) && links_->Now() >= At(endpoint.rank).retry_at) {
+      links_->Open(endpoint.rank, epoch);
     }
-    LinkOptions link;
-    link.rank = endpoint.rank;
-    link.epoch = epoch;
-    link.target = worker.relay->target();
-    link.program_version = options_.program_version;
-    link.config_hash = options_.config_hash;
-    link.connect_timeout = options_.connect_timeout;
-    link.events = events_;
-    worker.link = std::make_unique<WorkerLink>(std::move(link));
   }
 }
 
@@ -227,39 +297,64 @@ absl::Status RemoteCluster::Form(engine::Epoch epoch,
     if (stopping_) {
       return absl::CancelledError("the head is stopping");
     }
-    if (Now() >= deadline) {
+    if (links_->Now() >= deadline) {
       return absl::DeadlineExceededError(
           "the ranks did not form a group in time; /status says what each is waiting for");
     }
     OpenMissingLinks(epoch);
-    std::optional<LinkEvent> event = events_->Pop(Now() + kEventSlice);
-    if (event.has_value()) {
-      RETURN_IF_ERROR(TakeFormingEvent(*std::move(event)));
+    if (const std::optional<LinkEvent> event = NextEvent(deadline)) {
+      RETURN_IF_ERROR(TakeFormingEvent(*event));
     } else {
       DescribeUnreached();
     }
+    RETURN_IF_ERROR(EndSilentOnes());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RemoteCluster::EndSilentOnes() {
+  const engine::Time now = links_->Now();
+  for (const std::size_t index : forming_.Silent(now)) {
+    const Rank rank(static_cast<std::int32_t>(index));
+    LinkEnd end;
+    end.why = absl::UnavailableError(
+        absl::StrFormat("it has given no sign of life for %.2f s",
+                        std::chrono::duration<double>(*forming_.SilentFor(index, now)).count()));
+    RETURN_IF_ERROR(TakeForming(rank, end));
   }
   return absl::OkStatus();
 }
 
 void RemoteCluster::DescribeUnreached() {
   for (const WorkerEndpoint& endpoint : options_.workers) {
-    const Worker& worker = workers_[static_cast<std::size_t>(endpoint.rank.value())];
-    const auto path = worker.relay->path();
-    if (!worker.identity.has_value() && !path.ok()) {
+    const Worker& worker = At(endpoint.rank);
+    const auto path = links_->Path(endpoint.rank);
+    if (worker.identity.has_value() || path.ok()) {
+      continue;
+    }
+    if (worker.lost_why.empty()) {
       SetState(endpoint.rank, "connecting", std::string(path.status().message()));
+    } else {
+      SetState(endpoint.rank,
+               "lost",
+               absl::StrFormat(
+                   "%s; not reached again yet: %s", worker.lost_why, path.status().message()));
     }
   }
 }
 
-absl::Status RemoteCluster::TakeFormingEvent(LinkEvent event) {
+absl::Status RemoteCluster::TakeFormingEvent(const LinkEvent& event) {
+  if (!std::holds_alternative<LinkEnd>(event.what)) {
+    forming_.Hear(static_cast<std::size_t>(event.rank.value()), event.time);
+  }
   return std::visit([&](const auto& what) { return TakeForming(event.rank, what); }, event.what);
 }
 
 absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerIdentity& identity) {
-  Worker& worker = workers_[static_cast<std::size_t>(rank.value())];
+  Worker& worker = At(rank);
   worker.identity = identity;
-  if (const auto path = worker.relay->path(); path.ok()) {
+  worker.lost_why.clear();
+  if (const auto path = links_->Path(rank); path.ok()) {
     LOG(INFO) << NameOf(rank) << " is reached from " << engine::fabric::ToString(path->local)
               << " by " << path->interface << ", bound by "
               << engine::fabric::ToString(path->binding);
@@ -287,7 +382,7 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerLoading& loading)
 }
 
 absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerLoaded& loaded) {
-  workers_[static_cast<std::size_t>(rank.value())].loaded = loaded;
+  At(rank).loaded = loaded;
   SetState(rank, "loaded", "");
   const std::lock_guard lock(mutex_);
   api::RankStatus& status = ranks_[static_cast<std::size_t>(rank.value())];
@@ -319,7 +414,7 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerGroupFormed& form
          peer.local_address,
          /*binding=*/""});
   }
-  workers_[static_cast<std::size_t>(rank.value())].formed = true;
+  At(rank).formed = true;
   SetState(rank, "ready", "");
   return absl::OkStatus();
 }
@@ -330,21 +425,27 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const StepResult&) {
 }
 
 absl::Status RemoteCluster::TakeForming(Rank rank, const LinkEnd& end) {
-  Worker& worker = workers_[static_cast<std::size_t>(rank.value())];
+  Worker& worker = At(rank);
+  const std::string why(end.why.message());
   const bool was_loaded = worker.loaded.has_value();
-  const absl::Status lost = LostStatus(rank, end);
+  links_->Close(rank);
+  forming_.Forget(static_cast<std::size_t>(rank.value()));
   if (end.refused) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("%s refuses: %s", NameOf(rank), end.why.message()));
+    SetState(rank, "failed", why);
+    return absl::FailedPreconditionError(absl::StrFormat("%s refuses: %s", NameOf(rank), why));
   }
   if (was_loaded) {
-    return lost;
+    worker.lost_why = end.said ? "" : why;
+    SetState(rank, end.said ? "failed" : "lost", why);
+    return absl::UnavailableError(
+        absl::StrFormat("%s %s: %s", NameOf(rank), end.said ? "failed" : "is lost", why));
   }
   // Not up yet, or fell over while loading: whoever starts it again is awaited.
-  worker.link.reset();
   worker.identity.reset();
-  worker.retry_at = Now() + kReconnectPause;
-  SetState(rank, "connecting", std::string(end.why.message()));
+  worker.retry_at = links_->Now() + kReconnectPause;
+  if (worker.lost_why.empty()) {
+    SetState(rank, "connecting", why);
+  }
   return absl::OkStatus();
 }
 
@@ -352,39 +453,33 @@ absl::Status RemoteCluster::CheckAgreement() const {
   const WorkerIdentity& first = *workers_[0].identity;
   for (std::size_t rank = 0; rank < Count(); ++rank) {
     const WorkerIdentity& own = *workers_[rank].identity;
-    std::string difference;
-    const auto compare = [&](std::string_view what, const auto& a, const auto& b) {
-      if (a != b) {
-        difference += absl::StrFormat("%s%s", difference.empty() ? "" : ", ", what);
-      }
-    };
-    compare("checkpoint", first.checkpoint_hash, own.checkpoint_hash);
-    compare("numerics", first.numerics_hash, own.numerics_hash);
-    compare("architecture", first.architecture, own.architecture);
-    compare("vector instructions", first.simd_target, own.simd_target);
-    if (!difference.empty()) {
-      return absl::FailedPreconditionError(absl::StrFormat(
-          "%s and %s differ in: %s. Ranks of one cluster must agree; checkpoint: compare the "
-          "files; architecture and vector instructions: use machines of one kind",
-          NameOf(Rank(0)),
-          NameOf(Rank(static_cast<std::int32_t>(rank))),
-          difference));
-    }
+    const std::string name = NameOf(Rank(static_cast<std::int32_t>(rank)));
+    RETURN_IF_ERROR(CheckFits(own, name, options_));
+    RETURN_IF_ERROR(CheckAlike(first, NameOf(Rank(0)), own, name));
   }
   return absl::OkStatus();
 }
 
 void RemoteCluster::Goodbye() {
-  for (Worker& worker : workers_) {
-    if (worker.link != nullptr) {
-      worker.link->SendGoodbye();
-    }
+  for (const WorkerEndpoint& worker : options_.workers) {
+    links_->SendGoodbye(worker.rank);
   }
 }
 
 std::vector<api::RankStatus> RemoteCluster::Ranks() const {
+  const engine::Time now = links_->Now();
   const std::lock_guard lock(mutex_);
-  return ranks_;
+  std::vector<api::RankStatus> ranks = ranks_;
+  for (const WorkerEndpoint& worker : options_.workers) {
+    api::RankStatus& status = ranks[static_cast<std::size_t>(worker.rank.value())];
+    if (status.state == "ready" || status.state == "slow") {
+      status.position = engine::runtime::Describe(detector_.position(worker.rank));
+      if (const auto silence = detector_.SilentFor(worker.rank, now)) {
+        status.heard_seconds_ago = std::chrono::duration<double>(*silence).count();
+      }
+    }
+  }
+  return ranks;
 }
 
 std::vector<api::StartUpPhase> RemoteCluster::LoadingPhases() const {

@@ -17,15 +17,18 @@
 namespace sparkspan::head::cluster {
 namespace {
 
-// A worker that is silent for so long at the transport's level is gone.
-constexpr int kKeepaliveTimeMs = 2'000;
-constexpr int kKeepaliveTimeoutMs = 2'000;
+// A worker that is silent for so long at the transport's level is gone. Heartbeats are the
+// detector; this ends a write that a stopped worker blocks, so that the engine loop can go on to
+// judge.
+constexpr int kKeepaliveTimeMs = 1'000;
+constexpr int kKeepaliveTimeoutMs = 1'000;
 constexpr int kMessageBytesMax = 64 << 20;
 constexpr std::chrono::milliseconds kConnectSlice{50};
 // The engine loop pops events at least every step, or every 100 ms when idle.
 constexpr std::chrono::seconds kPushTimeout{30};
+constexpr std::chrono::milliseconds kPushSlice{100};
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
+std::shared_ptr<grpc::Channel> MakeChannel(const LinkOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
@@ -39,7 +42,16 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   arguments.SetMaxSendMessageSize(kMessageBytesMax);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  if (!options.tls.has_value()) {
+    return grpc::CreateCustomChannel(options.target, grpc::InsecureChannelCredentials(), arguments);
+  }
+  // The target is the relay's socket; whom the certificate must be for is known from cluster.yaml.
+  arguments.SetSslTargetNameOverride(options.worker_name);
+  grpc::SslCredentialsOptions tls;
+  tls.pem_root_certs = options.tls->authority;
+  tls.pem_private_key = options.tls->key;
+  tls.pem_cert_chain = options.tls->certificate;
+  return grpc::CreateCustomChannel(options.target, grpc::SslCredentials(tls), arguments);
 }
 
 WorkerIdentity IdentityOf(const v1::Identity& message) {
@@ -51,6 +63,7 @@ WorkerIdentity IdentityOf(const v1::Identity& message) {
   identity.architecture = message.architecture();
   identity.simd_target = message.simd_target();
   identity.device = message.device();
+  identity.nccl_version = message.nccl_version();
   return identity;
 }
 
@@ -72,6 +85,29 @@ WorkerGroupFormed GroupFormedOf(const v1::GroupFormed& message) {
     formed.peers.push_back({engine::Rank(peer.rank()), peer.local_address(), peer.interface()});
   }
   return formed;
+}
+
+WorkerPulse PulseOf(const v1::Pulse& message) {
+  WorkerPulse pulse;
+  pulse.position.begun = engine::Step(message.begun_step());
+  pulse.position.finished = engine::Step(message.finished_step());
+  pulse.position.exchanges = message.exchanges();
+  pulse.position.collective = v1::Collective_IsValid(message.collective())
+                                  ? static_cast<engine::runtime::Collective>(message.collective())
+                                  : engine::runtime::Collective::kNone;
+  pulse.position.exchanging = message.exchanging();
+  return pulse;
+}
+
+LinkEnd FailureOf(const v1::Failure& message) {
+  LinkEnd end;
+  end.why = absl::UnavailableError(message.message());
+  end.said = true;
+  end.refused = message.refused();
+  if (message.has_blamed_rank()) {
+    end.blamed = engine::Rank(message.blamed_rank());
+  }
+  return end;
 }
 
 }  // namespace
@@ -101,18 +137,18 @@ class WorkerLink::Stream {
   }
 
  private:
-  void Run() {
-    LinkEnd end = Serve();
-    if (end.why.ok()) {
-      end.why = absl::UnavailableError("the worker ended the stream");
-    }
-    Push(std::move(end));
+  void Run() { Push(Serve()); }
+
+  static LinkEnd Broke(std::string why) {
+    LinkEnd end;
+    end.why = absl::UnavailableError(std::move(why));
+    return end;
   }
 
   LinkEnd Serve() {
-    const std::shared_ptr<grpc::Channel> channel = MakeChannel(options_.target);
+    const std::shared_ptr<grpc::Channel> channel = MakeChannel(options_);
     if (!WaitForConnection(*channel)) {
-      return {absl::UnavailableError("no connection could be made"), false};
+      return Broke("no connection could be made");
     }
     const std::unique_ptr<v1::Worker::Stub> stub = v1::Worker::NewStub(channel);
     {
@@ -143,16 +179,17 @@ class WorkerLink::Stream {
     if (end.has_value()) {
       return *std::move(end);
     }
-    return {status.ok() ? absl::OkStatus()
-                        : absl::UnavailableError(
-                              absl::StrFormat("the stream broke: %s", status.error_message())),
-            false};
+    return Broke(status.ok() ? "the worker ended the stream"
+                             : absl::StrFormat("the stream broke: %s", status.error_message()));
   }
 
+  // Until the channel is connected, or has failed: then opening the stream fails too and says why,
+  // which a channel alone does not.
   bool WaitForConnection(grpc::Channel& channel) {
     const auto deadline = std::chrono::system_clock::now() + options_.connect_timeout;
     while (std::chrono::system_clock::now() < deadline) {
-      if (channel.WaitForConnected(std::chrono::system_clock::now() + kConnectSlice)) {
+      if (channel.WaitForConnected(std::chrono::system_clock::now() + kConnectSlice) ||
+          channel.GetState(false) == GRPC_CHANNEL_TRANSIENT_FAILURE) {
         return true;
       }
       const std::lock_guard lock(mutex_);
@@ -182,27 +219,34 @@ class WorkerLink::Stream {
         absl::StatusOr<engine::runtime::StepResult> result =
             engine::runtime::ResultFromProto(message.result());
         if (!result.ok()) {
-          return LinkEnd{result.status(), false};
+          return Broke(std::string(result.status().message()));
         }
         Push(*std::move(result));
         return std::nullopt;
       }
       case v1::WorkerMessage::kFailure:
-        return LinkEnd{absl::UnavailableError(message.failure().message()),
-                       message.failure().refused()};
+        return FailureOf(message.failure());
+      case v1::WorkerMessage::kPulse:
+        Push(PulseOf(message.pulse()));
+        return std::nullopt;
       case v1::WorkerMessage::MESSAGE_NOT_SET:
         break;
     }
-    return LinkEnd{absl::InvalidArgumentError("a message of a kind that wire version 1 lacks"),
-                   false};
+    return Broke("it sent a message of a kind that wire version 1 lacks");
   }
 
   template <typename What>
   void Push(What what) {
-    LinkEvent event{options_.rank, options_.epoch, std::move(what)};
-    if (!options_.events->Push(std::move(event), std::chrono::steady_clock::now() + kPushTimeout)) {
-      // Closed: nobody asks any more. Full for so long: the engine loop has stopped.
-      context_.TryCancel();
+    const engine::Time now = std::chrono::steady_clock::now();
+    LinkEvent event{options_.rank, options_.opening, std::move(what), now};
+    const engine::Time deadline = now + kPushTimeout;
+    while (
+        !options_.events->Push(std::move(event), std::chrono::steady_clock::now() + kPushSlice)) {
+      const std::lock_guard lock(mutex_);
+      if (stopping_ || std::chrono::steady_clock::now() >= deadline) {
+        context_.TryCancel();  // Nobody asks any more, or the engine loop has stopped.
+        return;
+      }
     }
   }
 
@@ -228,6 +272,12 @@ absl::Status WorkerLink::SendFormGroup(const std::string& session_key) {
 absl::Status WorkerLink::SendPlan(const engine::runtime::StepPlan& plan) {
   v1::HeadMessage message;
   engine::runtime::PlanToProto(plan, message.mutable_plan());
+  return stream_->Write(message);
+}
+
+absl::Status WorkerLink::SendHeartbeat() {
+  v1::HeadMessage message;
+  message.mutable_heartbeat();
   return stream_->Write(message);
 }
 

@@ -2,87 +2,36 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
-#include <variant>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/base/bounded_queue.h"
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
+#include "engine/identity/credentials.h"
 #include "engine/runtime/plan.h"
+#include "head/cluster/link_events.h"
 
 // One worker's gRPC stream as the head sees it (docs/wire.md). worker_link.cc is the only file of
 // the head that sees gRPC.
 namespace sparkspan::head::cluster {
-
-// What a worker says of itself; the head compares it over the ranks.
-struct WorkerIdentity {
-  std::string program_version;
-  std::uint64_t config_hash = 0;
-  std::uint64_t checkpoint_hash = 0;
-  std::uint64_t numerics_hash = 0;
-  std::string architecture;
-  std::string simd_target;
-  std::string device;
-};
-
-struct WorkerLoading {
-  std::string phase;
-  double seconds = 0;  // since the worker started
-};
-
-struct WorkerPhase {
-  std::string name;
-  double seconds = 0;
-};
-
-struct WorkerLoaded {
-  std::int64_t weights_bytes = 0;
-  std::int64_t kv_bytes = 0;
-  std::int64_t resident_bytes = 0;
-  std::int32_t kv_blocks = 0;
-  std::vector<WorkerPhase> phases;
-};
-
-struct WorkerPeer {
-  engine::Rank rank;
-  std::string local_address;
-  std::string interface;
-};
-
-struct WorkerGroupFormed {
-  std::vector<WorkerPeer> peers;
-};
-
-// The stream is over; nothing follows.
-struct LinkEnd {
-  absl::Status why;
-  bool refused = false;  // by the worker, of the hello: useless to try again unchanged
-};
-
-struct LinkEvent {
-  engine::Rank rank;
-  engine::Epoch epoch;  // of the link that it came through
-  std::variant<WorkerIdentity,
-               WorkerLoading,
-               WorkerLoaded,
-               WorkerGroupFormed,
-               engine::runtime::StepResult,
-               LinkEnd>
-      what;
-};
 
 using LinkEvents = engine::BoundedQueue<LinkEvent>;
 
 struct LinkOptions {
   engine::Rank rank;
   engine::Epoch epoch;
-  std::string target;  // gRPC's: "unix-abstract:..." of a relay, or "ipv4:address:port"
+  std::uint64_t opening = 0;  // goes into its events
+  std::string target;         // gRPC's: "unix-abstract:..." of a relay, or "ipv4:address:port"
+  // Mutual TLS, and the name that the worker's certificate must carry. Without it the stream is
+  // plaintext.
+  std::optional<engine::identity::Credentials> tls;
+  std::string worker_name;
   std::string program_version;
   std::uint64_t config_hash = 0;
   engine::Duration connect_timeout{};
-  // Shared by the links of an epoch. A full queue makes the worker wait.
+  // Shared by all links. A full queue makes the worker wait.
   std::shared_ptr<LinkEvents> events;
 };
 
@@ -99,6 +48,7 @@ class WorkerLink {
   // Unavailable once the stream has ended; the reason comes as LinkEnd.
   absl::Status SendFormGroup(const std::string& session_key);
   absl::Status SendPlan(const engine::runtime::StepPlan& plan);
+  absl::Status SendHeartbeat();
   // Best effort, for an orderly end.
   void SendGoodbye();
 

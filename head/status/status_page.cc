@@ -98,6 +98,8 @@ std::string StatusJson(const std::string& model_name,
                              {"device", rank.device},
                              {"state", rank.state},
                              {"detail", rank.detail},
+                             {"position", rank.position},
+                             {"heard_seconds_ago", rank.heard_seconds_ago},
                              {"weights_bytes", rank.weights_bytes},
                              {"kv_bytes", rank.kv_bytes},
                              {"resident_bytes", rank.resident_bytes},
@@ -134,15 +136,18 @@ std::string StatusHtml(const std::string& model_name,
   page += Row("Numerics", engine.numerics) + DraftingRows(engine);
   page += Row("Version", version) +
           "</table>\n<h2>Ranks</h2>\n<table>\n<tr><th>Rank</th>"
-          "<th>Node</th><th>Device</th><th>State</th><th>Weights</th><th>Resident</th></tr>\n";
+          "<th>Node</th><th>Device</th><th>State</th><th>Position</th><th>Weights</"
+          "th><th>Resident</th></tr>\n";
   for (const api::RankStatus& rank : engine.ranks) {
     page += absl::StrFormat(
-        "<tr><td>%d</td><td>%s</td><td>%s</td><td>%s %s</td><td>%s</td><td>%s</td></tr>\n",
+        "<tr><td>%d</td><td>%s</td><td>%s</td><td>%s "
+        "%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n",
         rank.rank,
         EscapeHtml(rank.node),
         EscapeHtml(rank.device),
         EscapeHtml(rank.state),
         EscapeHtml(rank.detail),
+        EscapeHtml(rank.position),
         Mebibytes(rank.weights_bytes),
         Mebibytes(rank.resident_bytes));
   }

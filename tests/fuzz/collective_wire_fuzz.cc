@@ -21,7 +21,7 @@ void Try(std::span<const std::byte> bytes) {
   const std::span whole(record);
   const absl::StatusOr<Hello> hello = DecodeHello(whole.first<kHelloBytes>());
   if (hello.ok()) {
-    const Verdict verdict = Judge(self, *hello);
+    const Verdict verdict = Judge(self, *hello, /*knows_key=*/true);
     CHECK(!Explain(verdict, self, *hello).empty());
     CHECK(verdict != Verdict::kAccepted || (hello->from.value() >= 0 && hello->from.value() < 3));
     std::array<std::byte, kHelloBytes> encoded;

@@ -9,12 +9,11 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "engine/config/local_config.h"
-#include "engine/fabric/pinned_socket.h"
 #include "head/cluster/engine_loop.h"
 #include "head/cluster/remote_cluster.h"
 #include "proto/grpc/health/v1/health.grpc.pb.h"
 #include "proto/sparkspan/v1/worker.grpc.pb.h"
+#include "tests/integration/local_workers.h"
 #include "worker/lifecycle.h"
 #include "worker/service.h"
 
@@ -25,105 +24,6 @@ namespace {
 using engine::Rank;
 using engine::config::ClusterConfig;
 using ::testing::HasSubstr;
-
-constexpr const char* kVersion = "test";
-
-engine::Time Soon() {
-  return std::chrono::steady_clock::now() + std::chrono::seconds(60);
-}
-
-std::uint16_t FreePort() {
-  const auto socket = engine::fabric::ListenPinned(
-      {"lo", {0x7F000001}}, 0, engine::fabric::LocalPeers::kSome, /*backlog=*/1);
-  EXPECT_TRUE(socket.ok()) << socket.status();
-  return engine::fabric::LocalEndpoint(socket->get())->port;
-}
-
-ClusterConfig MakeConfig(int ranks) {
-  engine::config::LocalCluster local;
-  local.model.path = "deploy/demo/model";
-  local.model.served_names = {"demo"};
-  local.limits.context_length = 1024;
-  local.limits.sequences = 2;
-  local.limits.step_rows = 128;
-  local.limits.kv_tokens = 2048;
-  local.limits.memory_reserve_bytes = 0;
-  for (int rank = 0; rank < ranks; ++rank) {
-    local.devices.emplace_back();
-    local.control_ports.push_back(FreePort());
-    local.data_ports.push_back(FreePort());
-  }
-  const absl::StatusOr<ClusterConfig> config = engine::config::MakeLocalConfig(local);
-  EXPECT_TRUE(config.ok()) << config.status();
-  return *config;
-}
-
-// A worker process's two halves.
-struct Worker {
-  std::unique_ptr<worker::Lifecycle> lifecycle;
-  std::unique_ptr<worker::Service> service;
-};
-
-Worker StartWorker(const ClusterConfig& config, int rank, const std::string& version = kVersion) {
-  Worker worker;
-  auto lifecycle = worker::Lifecycle::Start(config, Rank(rank));
-  EXPECT_TRUE(lifecycle.ok()) << lifecycle.status();
-  worker.lifecycle = *std::move(lifecycle);
-  worker::ServiceOptions options;
-  options.address = "127.0.0.1";
-  options.port = config.nodes[0].ranks[static_cast<std::size_t>(rank)].control_port;
-  options.head_address = "127.0.0.1";
-  options.program_version = version;
-  auto service = worker::Service::Start(options, *worker.lifecycle);
-  EXPECT_TRUE(service.ok()) << service.status();
-  worker.service = *std::move(service);
-  return worker;
-}
-
-std::unique_ptr<head::cluster::RemoteCluster> MakeCluster(const ClusterConfig& config) {
-  head::cluster::RemoteClusterOptions options;
-  const auto endpoints = ControlEndpoints(config);
-  for (std::size_t rank = 0; rank < endpoints.size(); ++rank) {
-    options.workers.push_back({Rank(static_cast<std::int32_t>(rank)), "local", endpoints[rank]});
-  }
-  options.control = config.nodes[0].control;
-  options.program_version = kVersion;
-  options.config_hash = Hash(config);
-  options.shape.ranks = config.ranks();
-  auto cluster = head::cluster::RemoteCluster::Create(std::move(options));
-  EXPECT_TRUE(cluster.ok()) << cluster.status();
-  return *std::move(cluster);
-}
-
-// One greedy step of a prompt that opens sequence 1.
-engine::runtime::StepPlan FirstPlan(engine::Epoch epoch) {
-  engine::runtime::StepPlan plan;
-  plan.epoch = epoch;
-  plan.step = engine::Step(1);
-  engine::runtime::SequenceOpen open;
-  open.sequence = engine::SequenceId(1);
-  open.sampling.temperature = 0;
-  open.prompt_tokens = 3;
-  plan.open.push_back(open);
-  plan.grants.push_back({engine::SequenceId(1), {0}});
-  engine::runtime::RowSpan span;
-  span.sequence = engine::SequenceId(1);
-  span.tokens = std::vector<engine::Token>{10, 11, 12};
-  span.sample = true;
-  plan.spans.push_back(span);
-  return plan;
-}
-
-std::optional<engine::Token> RunFirstStep(head::cluster::RemoteCluster& cluster,
-                                          engine::Epoch epoch) {
-  EXPECT_TRUE(cluster.Submit(FirstPlan(epoch)).ok());
-  const auto result = cluster.Collect(Soon());
-  if (!result.ok()) {
-    ADD_FAILURE() << result.status();
-    return std::nullopt;
-  }
-  return result->sequences.at(0).tokens.at(0).token;
-}
 
 TEST(ClusterTest, RanksFormAGroupAndALaterEpochStartsAfresh) {
   const ClusterConfig config = MakeConfig(2);
@@ -176,7 +76,9 @@ TEST(ClusterTest, ADeadRankIsNamedAndRejoins) {
 TEST(ClusterTest, AWorkerOfAnotherReleaseOrConfigurationRefuses) {
   const ClusterConfig config = MakeConfig(1);
   {
-    const Worker other = StartWorker(config, 0, "other release");
+    const Worker other = StartWorker(config, 0, [](worker::ServiceOptions& options) {
+      options.program_version = "other release";
+    });
     const absl::Status status = MakeCluster(config)->Reform(engine::Epoch(1), Soon());
     EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr("other release"));

@@ -14,6 +14,8 @@
 
 #include "engine/base/status.h"
 #include "engine/base/thread.h"
+#include "engine/collective/blamed_peer.h"
+#include "engine/collective/peer_proof.h"
 #include "engine/collective/tcp_communicator.h"
 #include "tests/unit/engine/collective/tcp_group.h"
 
@@ -94,6 +96,39 @@ TEST(TcpHandshake, AnotherKeyIsRefused) {
   EXPECT_EQ(Message(statuses[0]), "the test is over");
 }
 
+// A stranger has read a rank's hello on the wire and sends it again: it is welcomed, but cannot
+// answer.
+TEST(TcpHandshake, ARecordedHelloIsOfNoUse) {
+  TcpGroup group(2);
+  group.options(0).connect_timeout = kNever;
+  group.options(0).hello_timeout = kNever;
+  group.Make();
+  Thread accepting("accepting",
+                   [&] { EXPECT_FALSE(group.communicator(0).Connect(group.listener(0)).ok()); });
+  Hello hello;
+  hello.epoch = Epoch(7);
+  hello.config_hash = group.options(0).config_hash;
+  hello.from = Rank(1);
+  hello.ranks = 2;
+  hello.proof = ProveHello(group.options(0).key, hello);
+  std::array<std::byte, kHelloBytes> bytes;
+  Encode(hello, bytes);
+  const UniqueFd socket = Stranger(group.listener(0).endpoint());
+  SendBytes(socket, bytes);
+  std::array<std::byte, kWelcomeBytes> record;
+  ASSERT_EQ(recv(socket.get(), record.data(), record.size(), MSG_WAITALL),
+            static_cast<ssize_t>(record.size()));
+  const absl::StatusOr<Welcome> welcome = DecodeWelcome(record);
+  ASSERT_TRUE(welcome.ok());
+  EXPECT_EQ(welcome->verdict, Verdict::kAccepted);
+  EXPECT_TRUE(IsSame(welcome->self.proof, ProveWelcome(group.options(0).key, hello, *welcome)));
+  std::array<std::byte, kAnswerBytes> answer;
+  Encode(Answer{hello.proof}, answer);
+  SendBytes(socket, answer);
+  EXPECT_TRUE(ReadsEnd(socket));
+  group.communicator(0).Abort(absl::CancelledError("the test is over"));
+}
+
 TEST(TcpHandshake, AnOlderEpochIsRefused) {
   const std::vector<absl::Status> statuses =
       ConnectDiffering(Accepting::kGoesOn, [](TcpOptions& options) { options.epoch = Epoch(6); });
@@ -139,9 +174,9 @@ TEST(TcpHandshake, AnotherVersionIsRefusedWithBothNamed) {
   const absl::StatusOr<Welcome> welcome = DecodeWelcome(answer);
   ASSERT_TRUE(welcome.ok());
   EXPECT_EQ(welcome->verdict, Verdict::kOtherVersion);
-  EXPECT_EQ(welcome->self.key, SessionKey{}) << "a key for a peer that has none";
+  EXPECT_EQ(welcome->self.proof, Proof{}) << "a proof for a peer that has given none";
   EXPECT_EQ(Explain(welcome->verdict, welcome->self, hello),
-            "wire version 2, expected 1; run one release on all nodes");
+            "wire version 3, expected 2; run one release on all nodes");
   EXPECT_TRUE(ReadsEnd(socket));
   group.communicator(0).Abort(absl::CancelledError("the test is over"));
 }
@@ -291,6 +326,7 @@ TEST(TcpExchange, APeersDeathEndsAnExchangeAtOnce) {
   EXPECT_EQ(statuses[0].code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(Message(statuses[0]),
               AllOf(HasSubstr("rank 1 (127.0.0.1:"), HasSubstr("interface lo")));
+  EXPECT_EQ(BlamedPeer(statuses[0]), Rank(1));
 }
 
 TEST(TcpExchange, ASilentPeerIsNamedAtTheDeadlineAndTheOthersNotice) {

@@ -119,6 +119,7 @@ TEST(ClusterConfig, EveryFieldIsInTheCanonicalForm) {
       [](ClusterConfig& c) { c.control_tls.certificate = "x"; },
       [](ClusterConfig& c) { c.control_tls.key = "x"; },
       [](ClusterConfig& c) { ++c.timeouts.heartbeat_ms; },
+      [](ClusterConfig& c) { ++c.timeouts.silence_ms; },
       [](ClusterConfig& c) { ++c.timeouts.step_ms; },
       [](ClusterConfig& c) { ++c.timeouts.start_ms; },
       [](ClusterConfig& c) { c.allow_env_overrides = true; },

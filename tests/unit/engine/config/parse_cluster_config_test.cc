@@ -209,8 +209,11 @@ TEST(ParseClusterConfig, ContradictionsAreFoundInTheirLines) {
             "f:10: limits.kv_tokens: found beside kv_memory; expected one of the two");
   EXPECT_EQ(FaultWith("head: a\n", "head: a\nverification: most\n"),
             "f:4: verification: found 'most'; expected one of: hardware, fixed, threshold, none");
-  EXPECT_EQ(FaultWith("head: a\n", "head: a\ntimeouts: {heartbeat_ms: 500, step_ms: 400}\n"),
-            "f:4: timeouts.step_ms: found 400, no more than heartbeat_ms 500");
+  EXPECT_EQ(FaultWith("head: a\n", "head: a\ntimeouts: {silence_ms: 800, step_ms: 700}\n"),
+            "f:4: timeouts.step_ms: found 700, no more than silence_ms 800");
+  EXPECT_EQ(FaultWith("head: a\n", "head: a\ntimeouts: {heartbeat_ms: 500}\n"),
+            "f:4: timeouts.silence_ms: found 1000, less than 3 times heartbeat_ms 500; one late "
+            "heartbeat must not end an epoch");
   EXPECT_EQ(FaultWith("[demo, other]", "[demo, demo]"),
             "f:6: model.served_names[1]: found 'demo' a second time");
 }

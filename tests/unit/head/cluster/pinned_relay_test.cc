@@ -10,6 +10,8 @@
 #include <array>
 #include <cstddef>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/base/thread.h"
 #include "engine/fabric/pinned_socket.h"
@@ -91,6 +93,23 @@ TEST(PinnedRelayTest, CarriesBytesBothWaysByTheDeclaredInterface) {
   ASSERT_TRUE(path.ok()) << path.status();
   EXPECT_EQ(path->interface, "lo");
   EXPECT_EQ(path->peer, *engine::fabric::LocalEndpoint(listener.get()));
+}
+
+// The remote, as a stopped process does, reads nothing and never closes.
+TEST(PinnedRelayTest, AClientThatIsGoneFreesTheConnection) {
+  const UniqueFd listener = ListenOnLoopback();
+  const auto relay = PinnedRelay::Start(kLoopback, *engine::fabric::LocalEndpoint(listener.get()));
+  ASSERT_TRUE(relay.ok()) << relay.status();
+  std::vector<UniqueFd> stopped;
+  for (std::size_t i = 0; i < 2 * PinnedRelay::kConnectionsMax; ++i) {
+    const UniqueFd client = ConnectTo((*relay)->target());
+    UniqueFd remote(accept(listener.get(), nullptr, nullptr));
+    ASSERT_TRUE(remote.valid()) << "connection " << i;
+    EXPECT_EQ(send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
+    char byte = 0;
+    EXPECT_EQ(recv(remote.get(), &byte, 1, 0), 1);
+    stopped.push_back(std::move(remote));
+  }
 }
 
 TEST(PinnedRelayTest, ClosesTheClientAndSaysWhyWhenTheRemoteIsNotThere) {

@@ -1,0 +1,195 @@
+#include <gmock/gmock.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/unique_fd.h"
+#include "engine/identity/authority.h"
+#include "engine/identity/openssl_objects.h"
+#include "engine/identity/tls_version.h"
+#include "head/cluster/grpc_links.h"
+#include "head/cluster/remote_cluster.h"
+#include "proto/sparkspan/v1/worker.grpc.pb.h"
+#include "tests/integration/local_workers.h"
+
+// Who may speak on the control plane: a worker with certificates, over real sockets.
+namespace sparkspan::tests {
+namespace {
+
+using engine::Rank;
+using engine::identity::Authority;
+using engine::identity::Credentials;
+using engine::identity::Role;
+using std::chrono::hours;
+using ::testing::HasSubstr;
+
+constexpr const char* kWorkerName = "worker.local.local";
+constexpr const char* kHeadName = "head.local.local";
+
+Credentials Issue(const Authority& authority,
+                  const std::string& node,
+                  std::vector<Role> roles,
+                  engine::identity::WallTime at,
+                  int days) {
+  const auto pair = authority.Issue({node, std::move(roles), {"127.0.0.1"}}, at, days);
+  EXPECT_TRUE(pair.ok()) << pair.status();
+  return {authority.pair().certificate, pair->certificate, pair->key};
+}
+
+// Whether a client of OpenSSL's own gets through the handshake with one version of TLS.
+bool ShakesHands(std::uint16_t port, const Credentials& own, int version) {
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()),
+                                                                  &SSL_CTX_free);
+  SSL_CTX_set_min_proto_version(context.get(), version);
+  SSL_CTX_set_max_proto_version(context.get(), version);
+  const auto certificate = engine::identity::CertificateFromPem(own.certificate, "it");
+  const auto key = engine::identity::KeyFromPem(own.key, "it");
+  EXPECT_EQ(SSL_CTX_use_certificate(context.get(), certificate->get()), 1);
+  EXPECT_EQ(SSL_CTX_use_PrivateKey(context.get(), key->get()), 1);
+  const engine::UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const std::unique_ptr<SSL, decltype(&SSL_free)> session(SSL_new(context.get()), &SSL_free);
+  SSL_set_fd(session.get(), socket.get());
+  constexpr unsigned char kHttp2[] = {2, 'h', '2'};
+  SSL_set_alpn_protos(session.get(), kHttp2, sizeof(kHttp2));
+  return SSL_connect(session.get()) == 1;
+}
+
+class TlsTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { engine::identity::AllowTls13Only(); }
+
+  TlsTest()
+      : now_(std::chrono::system_clock::now()),
+        authority_(*Authority::Create("local", now_, 30)),
+        foreign_(*Authority::Create("local", now_, 30)),
+        config_(MakeConfig(1)) {
+    StartWorkerWith(Issue(authority_, "local", {Role::kWorker}, now_, 30));
+  }
+
+  void StartWorkerWith(const Credentials& tls) {
+    worker_.reset();
+    worker_ = StartWorker(config_, 0, [&](worker::ServiceOptions& options) {
+      options.tls = tls;
+      options.head_name = kHeadName;
+    });
+  }
+
+  Credentials HeadOf(const Authority& authority) const {
+    return Issue(authority, "local", {Role::kHead}, now_, 30);
+  }
+
+  std::unique_ptr<head::cluster::RemoteCluster> ClusterWith(
+      const std::optional<Credentials>& tls) const {
+    return MakeCluster(config_, [&](head::cluster::GrpcLinksOptions& links) {
+      links.tls = tls;
+      links.worker_names = {kWorkerName};
+    });
+  }
+
+  // What /status says of the worker after a head with these credentials has tried for a while.
+  std::string WhyNot(const std::optional<Credentials>& tls) const {
+    const auto cluster = ClusterWith(tls);
+    const absl::Status status = cluster->Reform(
+        engine::Epoch(++epoch_), std::chrono::steady_clock::now() + std::chrono::seconds(2));
+    EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+    EXPECT_EQ(cluster->Ranks()[0].device, "") << "the worker has told who it is";
+    return cluster->Ranks()[0].detail;
+  }
+
+  const engine::identity::WallTime now_;
+  const Authority authority_;
+  const Authority foreign_;
+  const engine::config::ClusterConfig config_;
+  std::optional<Worker> worker_;
+  mutable std::uint64_t epoch_ = 0;
+};
+
+TEST_F(TlsTest, AHeadWithTheRightCertificateServes) {
+  const auto cluster = ClusterWith(HeadOf(authority_));
+  const absl::Status status = cluster->Reform(engine::Epoch(1), Soon());
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(RunFirstStep(*cluster, engine::Epoch(1)).has_value());
+}
+
+TEST_F(TlsTest, OnlyVersion13IsSpoken) {
+  const std::uint16_t port = config_.nodes[0].ranks[0].control_port;
+  EXPECT_TRUE(ShakesHands(port, HeadOf(authority_), TLS1_3_VERSION));
+  EXPECT_FALSE(ShakesHands(port, HeadOf(authority_), TLS1_2_VERSION));
+}
+
+TEST_F(TlsTest, APlaintextPeerIsRefused) {
+  EXPECT_NE(WhyNot(std::nullopt), "");
+}
+
+TEST_F(TlsTest, APeerWithoutACertificateIsRefused) {
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = authority_.pair().certificate;
+  grpc::ChannelArguments arguments;
+  arguments.SetSslTargetNameOverride(kWorkerName);
+  const auto channel = grpc::CreateCustomChannel(
+      absl::StrFormat("ipv4:127.0.0.1:%d", config_.nodes[0].ranks[0].control_port),
+      grpc::SslCredentials(options),
+      arguments);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  const auto stream = v1::Worker::NewStub(channel)->Serve(&context);
+  v1::WorkerMessage answer;
+  EXPECT_FALSE(stream->Read(&answer));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+// Each side finds out for itself: here both would refuse.
+TEST_F(TlsTest, APeerOfAForeignAuthorityIsRefused) {
+  EXPECT_THAT(WhyNot(HeadOf(foreign_)), HasSubstr("certificate verify failed"));
+}
+
+// The worker alone finds out: the head trusts the right authority.
+TEST_F(TlsTest, ACertificateOfAForeignAuthorityIsRefusedByTheWorker) {
+  Credentials mixed = HeadOf(foreign_);
+  mixed.authority = authority_.pair().certificate;
+  EXPECT_NE(WhyNot(mixed), "");
+}
+
+TEST_F(TlsTest, AnExpiredCertificateIsRefused) {
+  EXPECT_NE(WhyNot(Issue(authority_, "local", {Role::kHead}, now_ - hours(24 * 40), 30)), "");
+}
+
+TEST_F(TlsTest, AnExpiredCertificateOfTheWorkerIsRefusedByTheHead) {
+  StartWorkerWith(Issue(authority_, "local", {Role::kWorker}, now_ - hours(24 * 40), 30));
+  EXPECT_THAT(WhyNot(HeadOf(authority_)), HasSubstr("certificate verify failed"));
+}
+
+// A worker's certificate cannot command another worker.
+TEST_F(TlsTest, AWorkersCertificateIsNoHeads) {
+  EXPECT_NE(WhyNot(Issue(authority_, "local", {Role::kWorker}, now_, 30)), "");
+}
+
+// A head, but of another node: past TLS, and refused by name.
+TEST_F(TlsTest, TheHeadOfAnotherNodeIsRefusedByName) {
+  const std::string why = WhyNot(Issue(authority_, "other", {Role::kHead}, now_, 30));
+  EXPECT_THAT(why, HasSubstr("head.other.local"));
+  EXPECT_THAT(why, HasSubstr(kHeadName));
+}
+
+TEST_F(TlsTest, AnotherNodeInAWorkersPlaceIsRefusedByTheHead) {
+  StartWorkerWith(Issue(authority_, "other", {Role::kWorker}, now_, 30));
+  EXPECT_THAT(WhyNot(HeadOf(authority_)),
+              HasSubstr("worker.local.local is not in peer certificate"));
+}
+
+}  // namespace
+}  // namespace sparkspan::tests
