@@ -364,7 +364,7 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerIdentity& identit
     api::RankStatus& status = ranks_[static_cast<std::size_t>(rank.value())];
     status.device = identity.device;
     status.rails.clear();
-    if (const auto path = worker.relay->path(); path.ok()) {
+    if (const auto path = links_->Path(rank); path.ok()) {
       status.rails.push_back({"control",
                               "head",
                               path->interface,
