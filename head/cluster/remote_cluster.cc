@@ -168,7 +168,11 @@ absl::Status RemoteCluster::TakeServingEvent(LinkEvent event) {
       detector_.Hear(event.rank, pulse->position, event.time);
       return absl::OkStatus();
     }
-    detector_.Hear(event.rank, event.time);
+    if (const auto* result = std::get_if<StepResult>(&event.what)) {
+      detector_.HearResult(event.rank, result->step, event.time);
+    } else {
+      detector_.Hear(event.rank, event.time);
+    }
   }
   Worker& worker = At(event.rank);
   auto* result = std::get_if<StepResult>(&event.what);
@@ -361,7 +365,9 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerIdentity& identit
   }
   {
     const std::lock_guard lock(mutex_);
-    ranks_[static_cast<std::size_t>(rank.value())].device = identity.device;
+    api::RankStatus& status = ranks_[static_cast<std::size_t>(rank.value())];
+    status.device = identity.device;
+    status.clock_ahead_seconds = identity.clock_ahead_seconds;
   }
   SetState(rank, "loading", "");
   return absl::OkStatus();

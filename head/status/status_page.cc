@@ -69,6 +69,7 @@ std::string StatusJson(const std::string& model_name,
                              {"detail", rank.detail},
                              {"position", rank.position},
                              {"heard_seconds_ago", rank.heard_seconds_ago},
+                             {"clock_ahead_seconds", rank.clock_ahead_seconds},
                              {"weights_bytes", rank.weights_bytes},
                              {"kv_bytes", rank.kv_bytes},
                              {"resident_bytes", rank.resident_bytes}});

@@ -187,7 +187,8 @@ TEST_F(TlsTest, TheHeadOfAnotherNodeIsRefusedByName) {
 
 TEST_F(TlsTest, AnotherNodeInAWorkersPlaceIsRefusedByTheHead) {
   StartWorkerWith(Issue(authority_, "other", {Role::kWorker}, now_, 30));
-  EXPECT_THAT(WhyNot(HeadOf(authority_)), HasSubstr("worker.local.local is not in peer certificate"));
+  EXPECT_THAT(WhyNot(HeadOf(authority_)),
+              HasSubstr("worker.local.local is not in peer certificate"));
 }
 
 }  // namespace
