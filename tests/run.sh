@@ -3,7 +3,8 @@
 #
 #   bash tests/run.sh           everything a change must pass (at most 25 minutes on two cores)
 #   bash tests/run.sh --long    also: sanitizers over the unit tests
-#   bash tests/run.sh --soak    also, without the sanitizers: 200 faults of real processes
+#   bash tests/run.sh --soak    also, without the sanitizers: 200 faults of real processes,
+#                               20,000 sampled texts
 #
 # A test that skips itself is listed with its reason; the last line counts what ran.
 set -euo pipefail
@@ -54,6 +55,9 @@ fi
 if [[ $tier == soak ]]; then
   echo "== soak: faults of real processes"
   python3 tests/integration/faults_test.py 200
+  echo "== soak: sampled texts with drafts"
+  SPARKSPAN_SAMPLED_TEXTS=20000 build/release/tests/golden/golden_drafted_text_test \
+    --gtest_filter='DraftedSampling*'
 fi
 
 # GoogleTest's skips are passes to ctest: name each one, so that none is silent.

@@ -62,6 +62,9 @@ void Session::WriteIdentity() {
   identity.set_simd_target(own.simd_target);
   identity.set_device(own.device);
   identity.set_nccl_version(own.nccl_version);
+  identity.set_unix_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
+                           std::chrono::system_clock::now().time_since_epoch())
+                           .count());
   Write(message);
 }
 

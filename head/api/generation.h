@@ -165,9 +165,10 @@ struct RankStatus {
   // epoch is over "lost" (gone or silent), "failed" (it said so itself) or "waiting" (for the group
   // to form again).
   std::string state;
-  std::string detail;            // Why, in one sentence; empty when all is well.
-  std::string position;          // In the present step; empty outside an epoch.
-  double heard_seconds_ago = 0;  // Since its last sign of life in this epoch.
+  std::string detail;              // Why, in one sentence; empty when all is well.
+  std::string position;            // In the present step; empty outside an epoch.
+  double clock_ahead_seconds = 0;  // Of its machine, against the head's.
+  double heard_seconds_ago = 0;    // Since its last sign of life in this epoch.
   std::int64_t weights_bytes = 0;
   std::int64_t kv_bytes = 0;
   std::int64_t resident_bytes = 0;

@@ -39,10 +39,18 @@ void FailureDetector::Hear(engine::Rank rank,
                            engine::Time at) {
   Hear(rank, at);
   Watched& watched = ranks_[Index(rank)];
-  if (position != watched.position) {
+  // A pulse may have been read just before the result that it follows.
+  if (position.IsAheadOf(watched.position)) {
     watched.position = position;
     watched.moved = at;
   }
+}
+
+void FailureDetector::HearResult(engine::Rank rank, engine::Step step, engine::Time at) {
+  engine::runtime::RankPosition position = ranks_[Index(rank)].position;
+  position.begun = position.finished = step;
+  position.exchanging = false;
+  Hear(rank, position, at);
 }
 
 void FailureDetector::End(engine::Rank rank, const LinkEnd& end, engine::Time at) {

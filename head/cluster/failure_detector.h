@@ -44,6 +44,8 @@ class FailureDetector {
   // Any message of a rank is a sign of life; a pulse also says how far it has come.
   void Hear(engine::Rank rank, engine::Time at);
   void Hear(engine::Rank rank, const engine::runtime::RankPosition& position, engine::Time at);
+  // A result is one too, and says that its step is finished.
+  void HearResult(engine::Rank rank, engine::Step step, engine::Time at);
   // A rank's stream has ended.
   void End(engine::Rank rank, const LinkEnd& end, engine::Time at);
 

@@ -25,6 +25,9 @@ struct WorkerIdentity {
   std::string simd_target;
   std::string device;
   std::string nccl_version;  // empty where the exchange uses none
+  // How far its clock is ahead of the head's: certificates are judged by clocks. To about the time
+  // that a message takes.
+  double clock_ahead_seconds = 0;
 };
 
 struct WorkerLoading {

@@ -168,7 +168,11 @@ absl::Status RemoteCluster::TakeServingEvent(LinkEvent event) {
       detector_.Hear(event.rank, pulse->position, event.time);
       return absl::OkStatus();
     }
-    detector_.Hear(event.rank, event.time);
+    if (const auto* result = std::get_if<StepResult>(&event.what)) {
+      detector_.HearResult(event.rank, result->step, event.time);
+    } else {
+      detector_.Hear(event.rank, event.time);
+    }
   }
   Worker& worker = At(event.rank);
   auto* result = std::get_if<StepResult>(&event.what);
@@ -363,6 +367,7 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerIdentity& identit
     const std::lock_guard lock(mutex_);
     api::RankStatus& status = ranks_[static_cast<std::size_t>(rank.value())];
     status.device = identity.device;
+    status.clock_ahead_seconds = identity.clock_ahead_seconds;
     status.rails.clear();
     if (const auto path = links_->Path(rank); path.ok()) {
       status.rails.push_back({"control",

@@ -28,6 +28,8 @@ constexpr std::chrono::milliseconds kConnectSlice{50};
 constexpr std::chrono::seconds kPushTimeout{30};
 constexpr std::chrono::milliseconds kPushSlice{100};
 
+using WallTime = std::chrono::system_clock::time_point;
+
 std::shared_ptr<grpc::Channel> MakeChannel(const LinkOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
@@ -54,7 +56,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const LinkOptions& options) {
   return grpc::CreateCustomChannel(options.target, grpc::SslCredentials(tls), arguments);
 }
 
-WorkerIdentity IdentityOf(const v1::Identity& message) {
+// `asked`: when the hello was sent. The worker's clock was read about half way from then to now.
+WorkerIdentity IdentityOf(const v1::Identity& message, WallTime asked) {
   WorkerIdentity identity;
   identity.program_version = message.program_version();
   identity.config_hash = message.config_hash();
@@ -64,6 +67,9 @@ WorkerIdentity IdentityOf(const v1::Identity& message) {
   identity.simd_target = message.simd_target();
   identity.device = message.device();
   identity.nccl_version = message.nccl_version();
+  const WallTime middle = asked + (std::chrono::system_clock::now() - asked) / 2;
+  const WallTime theirs{std::chrono::milliseconds(message.unix_ms())};
+  identity.clock_ahead_seconds = std::chrono::duration<double>(theirs - middle).count();
   return identity;
 }
 
@@ -161,6 +167,7 @@ class WorkerLink::Stream {
     hello.mutable_hello()->set_epoch(options_.epoch.value());
     hello.mutable_hello()->set_config_hash(options_.config_hash);
     hello.mutable_hello()->set_rank(options_.rank.value());
+    asked_ = std::chrono::system_clock::now();
     (void)Write(hello);  // A failure shows in Read.
     std::optional<LinkEnd> end;
     v1::WorkerMessage message;
@@ -204,7 +211,7 @@ class WorkerLink::Stream {
   std::optional<LinkEnd> Take(const v1::WorkerMessage& message) {
     switch (message.message_case()) {
       case v1::WorkerMessage::kIdentity:
-        Push(IdentityOf(message.identity()));
+        Push(IdentityOf(message.identity(), asked_));
         return std::nullopt;
       case v1::WorkerMessage::kLoading:
         Push(WorkerLoading{message.loading().phase(), message.loading().seconds()});
@@ -252,6 +259,7 @@ class WorkerLink::Stream {
 
   const LinkOptions options_;
   grpc::ClientContext context_;
+  WallTime asked_;    // of the link's thread alone
   std::mutex mutex_;  // of what follows, and of writing
   std::unique_ptr<grpc::ClientReaderWriter<v1::HeadMessage, v1::WorkerMessage>> stream_;
   bool stopping_ = false;

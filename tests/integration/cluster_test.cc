@@ -39,6 +39,8 @@ TEST(ClusterTest, RanksFormAGroupAndALaterEpochStartsAfresh) {
   EXPECT_EQ(RunFirstStep(*cluster, engine::Epoch(6)), token);
   for (const head::api::RankStatus& rank : cluster->Ranks()) {
     EXPECT_EQ(rank.state, "ready");
+    EXPECT_EQ(rank.position, "idle after step 1");
+    EXPECT_LT(std::abs(rank.clock_ahead_seconds), 60) << "one machine has one clock";
     EXPECT_GT(rank.weights_bytes, 0);
   }
 }

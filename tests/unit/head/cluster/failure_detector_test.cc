@@ -173,6 +173,17 @@ TEST_F(FailureDetectorTest, TheRankThatOthersWaitForIsSlow) {
   EXPECT_THAT(detector_.Slow(At(9000)), IsEmpty());
 }
 
+// The pulse that follows a result may have been read before it.
+TEST_F(FailureDetectorTest, AResultFinishesItsStepAndNothingGoesBack) {
+  detector_.Hear(Rank(0), Position(1, 4, true), At(10));
+  detector_.HearResult(Rank(0), Step(1), At(20));
+  EXPECT_EQ(Describe(detector_.position(Rank(0))), "idle after step 1");
+  detector_.Hear(Rank(0), Position(1, 4, true), At(30));
+  EXPECT_EQ(Describe(detector_.position(Rank(0))), "idle after step 1");
+  detector_.Hear(Rank(0), Position(2, 1, true), At(40));
+  EXPECT_EQ(Describe(detector_.position(Rank(0))), "in step 2, inside all-reduce 1");
+}
+
 // All compute: a large step, in which nobody waits for anybody.
 TEST_F(FailureDetectorTest, NobodyIsSlowWhileAllCompute) {
   for (int rank = 0; rank < 3; ++rank) {
