@@ -48,7 +48,7 @@ def config_for(network: SparkNetwork, control: int | str = 0, bootstrap: int | s
             "memory_reserve: 64MiB}\n"
             "api: {address: 127.0.0.1, port: 8000, tls: {plaintext: true}}\n"
             "control_tls: {plaintext: true}\n"
-            "timeouts: {heartbeat_ms: 500, step_ms: 60000, start_ms: 240000}\n"
+            "timeouts: {heartbeat_ms: 200, step_ms: 60000, start_ms: 240000}\n"
             f"nodes:\n{nodes}")
 
 

@@ -27,7 +27,7 @@ TEST(ModelShape, ReadsThePublishedFields) {
   const auto shape = ParseModelShape("config.json", config.dump());
   ASSERT_TRUE(shape.ok()) << shape.status().message();
   EXPECT_EQ(shape->ratios, (std::vector<int>{0, 4, 128, 4, 0}));
-  EXPECT_EQ(shape->stage_ratios, 1);
+  EXPECT_EQ(shape->stage_ratios, 2);
   EXPECT_EQ(shape->vocabulary, config["vocab_size"]);
   EXPECT_EQ(shape->expert_width, config["moe_intermediate_size"]);
   EXPECT_EQ(shape->hash_layers, config["num_hash_layers"]);
@@ -36,7 +36,9 @@ TEST(ModelShape, ReadsThePublishedFields) {
   EXPECT_EQ(shape->ops.yarn_original_positions,
             config["rope_scaling"]["original_max_position_embeddings"]);
   EXPECT_FLOAT_EQ(shape->ops.compress_rope_theta, 160000.0f);
-  EXPECT_FALSE(shape->dspark.has_value());
+  ASSERT_TRUE(shape->dspark.has_value());
+  EXPECT_EQ(shape->dspark->block_size, config["dspark_block_size"]);
+  EXPECT_EQ(shape->dspark->noise_token, config["dspark_noise_token_id"]);
   // Unknown fields, as a prune of the experts has them, change nothing.
   config["reap_pruning"] = {{"n_experts", 160}};
   EXPECT_TRUE(ParseModelShape("config.json", config.dump()).ok());
