@@ -18,6 +18,9 @@ constexpr std::uint64_t kStepsBetweenTrials = 64;
 
 constexpr std::uint64_t kEnoughToTell = 100;
 
+// Before so many proposals nothing is known of what they are worth here: drafting goes on.
+constexpr std::uint64_t kProposalsToJudge = 16;
+
 // Microseconds, and a chance, that are never nothing.
 constexpr double kLeastCost = 1e-3;
 constexpr double kLeastSurvival = 1e-6;
@@ -62,6 +65,9 @@ bool DraftPlanner::ShouldPropose(std::int64_t sequences, std::int64_t other_rows
   if (options_.policy != VerificationPolicy::kHardware || costs_.rows.points().empty()) {
     return true;
   }
+  if (proposals_ < kProposalsToJudge) {
+    return true;
+  }
   const std::vector<double> survival = Calibrated(recent_survival_);
   const std::vector<Candidate> alike(static_cast<std::size_t>(sequences), {survival});
   const double draft_cost = costs_.drafts.At(sequences);
@@ -87,10 +93,13 @@ std::vector<double> DraftPlanner::Survival(std::span<const float> confidence,
                                            std::int32_t proposed) {
   std::vector<double> survival;
   double product = 1;
+  ++proposals_;
+  // The plain mean at first.
+  const double weight = std::max(kWeight, 1.0 / static_cast<double>(proposals_));
   for (std::size_t i = 0; i < static_cast<std::size_t>(proposed); ++i) {
     product *= confidence.empty() ? recent_chance_[i] : Sigmoid(static_cast<double>(confidence[i]));
     survival.push_back(product);
-    Approach(&recent_survival_[i], product);
+    recent_survival_[i] += weight * (product - recent_survival_[i]);
   }
   return survival;
 }

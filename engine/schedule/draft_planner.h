@@ -75,6 +75,7 @@ class DraftPlanner {
   std::vector<double> recent_accepted_;
   double recent_first_ = 1.0;
   std::uint64_t first_seen_ = 0;
+  std::uint64_t proposals_ = 0;
   std::uint64_t declined_ = 0;  // steps in a row without a proposal
   bool on_trial_ = false;       // the proposals to come are a trial
 };

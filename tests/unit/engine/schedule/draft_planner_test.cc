@@ -89,6 +89,11 @@ TEST(DraftPlanner, StopsDraftingWhereItDoesNotPayAndTriesAgain) {
   planner.SetCosts(CostsOf(100, 1, 10));  // rows are nearly free
   EXPECT_TRUE(planner.ShouldPropose(1, 0));
   planner.SetCosts(CostsOf(100, 100, 10));  // a row costs as much as a step
+  EXPECT_TRUE(planner.ShouldPropose(8, 0)) << "before anything is known";
+  const std::array<float, 5> unsure = {0, 0, 0, 0, 0};
+  for (int i = 0; i < 16; ++i) {
+    (void)planner.Survival(unsure, 5);
+  }
   int proposals = 0;
   for (int i = 0; i < 640; ++i) {
     proposals += planner.ShouldPropose(8, 0) ? 1 : 0;
