@@ -87,6 +87,7 @@ absl::Status Run(const Options& options, engine::StopSignal& stop) {
       ControlEndpoints(config)[static_cast<std::size_t>(options.rank)];
   ServiceOptions service_options;
   service_options.address = engine::fabric::ToString(control.address);
+  service_options.interface = NodeOf(config, rank).control.interface;
   service_options.port = control.port;
   service_options.program_version = SPARKSPAN_VERSION;
   service_options.heartbeat_interval = std::chrono::milliseconds(config.timeouts.heartbeat_ms);

@@ -17,6 +17,9 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/status.h"
+#include "engine/fabric/address.h"
+#include "engine/fabric/interfaces.h"
+#include "engine/fabric/pinned_socket.h"
 #include "proto/sparkspan/v1/worker.grpc.pb.h"
 #include "worker/session.h"
 
@@ -138,6 +141,9 @@ class Service::Server final : public v1::Worker::Service {
     if (status.ok()) {
       status = CheckRole(*context);
     }
+    if (status.ok()) {
+      status = HoldOnInterface(*context);
+    }
     if (!status.ok()) {
       LOG(WARNING) << status.message();
       return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, std::string(status.message()));
@@ -195,6 +201,26 @@ class Service::Server final : public v1::Worker::Service {
     }
     return absl::PermissionDeniedError(absl::StrFormat(
         "a certificate for %s is refused: the head's carries %s", names, options_.head_name));
+  }
+
+  // gRPC's own sockets are bound to an address only: when the interface loses its link the kernel
+  // would send their packets by any other way that it has.
+  absl::Status HoldOnInterface(const grpc::ServerContext& context) const {
+    if (options_.interface.empty()) {
+      return absl::OkStatus();
+    }
+    const std::string peer = context.peer();
+    ASSIGN_OR_RETURN(const engine::fabric::Endpoint endpoint,
+                     engine::fabric::ParseEndpoint(peer.substr(peer.find(':') + 1)));
+    ASSIGN_OR_RETURN(const engine::fabric::Ipv4Address own,
+                     engine::fabric::ParseIpv4(options_.address));
+    ASSIGN_OR_RETURN(
+        const engine::fabric::SocketPath path,
+        engine::fabric::HoldConnection(
+            {options_.interface, own}, endpoint, engine::fabric::KernelAddressSource()));
+    LOG(INFO) << "the head's stream comes by " << path.interface << ", bound by "
+              << engine::fabric::ToString(path.binding);
+    return absl::OkStatus();
   }
 
   // Makes the stream of `context` the one that holds the rank, ending an older one.

@@ -15,6 +15,7 @@ namespace sparkspan::worker {
 
 struct ServiceOptions {
   std::string address;       // numeric, the pinned one: bound to it and no other
+  std::string interface;     // that has it: streams are held on it; empty: they are not
   int port = 0;              // 0: any free one
   std::string head_address;  // the only source address a head may have
   std::string program_version;

@@ -3,7 +3,12 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+
 #include "absl/strings/str_format.h"
+#include "engine/base/status.h"
 
 namespace sparkspan::engine::fabric {
 
@@ -40,6 +45,19 @@ Ipv4Address NetworkOf(Ipv4Address address, int prefix_length) {
 
 std::string ToString(const Endpoint& endpoint) {
   return absl::StrFormat("%s:%d", ToString(endpoint.address), endpoint.port);
+}
+
+absl::StatusOr<Endpoint> ParseEndpoint(std::string_view text) {
+  const std::size_t colon = std::min(text.rfind(':'), text.size());
+  ASSIGN_OR_RETURN(const Ipv4Address address, ParseIpv4(text.substr(0, colon)));
+  const std::string_view digits = text.substr(std::min(colon + 1, text.size()));
+  std::uint16_t port = 0;
+  const auto [end, fault] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (fault != std::errc() || end != digits.data() + digits.size()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "'%s' is no address and port; expected such as 192.168.177.1:7100", std::string(text)));
+  }
+  return Endpoint{address, port};
 }
 
 }  // namespace sparkspan::engine::fabric

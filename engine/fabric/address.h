@@ -41,4 +41,7 @@ struct Endpoint {
 
 std::string ToString(const Endpoint& endpoint);
 
+// Of "192.168.177.1:7100".
+absl::StatusOr<Endpoint> ParseEndpoint(std::string_view text);
+
 }  // namespace sparkspan::engine::fabric

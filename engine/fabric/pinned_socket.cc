@@ -1,5 +1,6 @@
 #include "engine/fabric/pinned_socket.h"
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,6 +12,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
+#include "engine/fabric/kernel_files.h"
 
 namespace sparkspan::engine::fabric {
 namespace {
@@ -36,6 +38,14 @@ absl::StatusOr<Endpoint> EndpointOf(int socket, decltype(&getsockname) read, con
   socklen_t bytes = sizeof(storage);
   if (read(socket, reinterpret_cast<sockaddr*>(&storage), &bytes) != 0) {
     return SystemError("cannot read a socket's", what);
+  }
+  sockaddr_in6 ipv6{};
+  std::memcpy(&ipv6, &storage, sizeof(ipv6));
+  if (storage.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) {
+    // An IPv6 socket that speaks IPv4, as gRPC makes them.
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, ipv6.sin6_addr.s6_addr + 12, sizeof(bits));
+    return Endpoint{Ipv4Address{ntohl(bits)}, ntohs(ipv6.sin6_port)};
   }
   if (storage.ss_family != AF_INET) {
     return absl::FailedPreconditionError(
@@ -184,6 +194,26 @@ absl::StatusOr<SocketPath> ProvePath(int socket,
   path.binding =
       BypassesInterface(pin, path.peer.address) ? Binding::kSameMachine : Binding::kSourceAddress;
   return path;
+}
+
+absl::StatusOr<SocketPath> HoldConnection(const DeclaredPin& pin,
+                                          const Endpoint& peer,
+                                          const AddressSource& addresses) {
+  for (const std::string& name : EntryNames("/proc/self/fd")) {
+    // A copy, since the owner may close its own at any time, and its number be used again.
+    const UniqueFd socket(fcntl(std::stoi(name), F_DUPFD_CLOEXEC, 0));
+    if (!socket.valid()) {
+      continue;
+    }
+    const absl::StatusOr<Endpoint> its_peer = PeerEndpoint(socket.get());
+    const absl::StatusOr<Endpoint> its_own = LocalEndpoint(socket.get());
+    if (its_peer.ok() && *its_peer == peer && its_own.ok() && its_own->address == pin.address) {
+      RETURN_IF_ERROR(BindToPath(socket.get(), pin));
+      return ProvePath(socket.get(), pin, peer.address, addresses);
+    }
+  }
+  return absl::NotFoundError(
+      absl::StrFormat("this process has no connection of %s to %s", ToString(peer), Name(pin)));
 }
 
 absl::StatusOr<Endpoint> LocalEndpoint(int socket) {

@@ -56,6 +56,14 @@ absl::StatusOr<SocketPath> ProvePath(int socket,
                                      Ipv4Address peer,
                                      const AddressSource& addresses);
 
+// The same two for a connection of this process whose socket belongs to a library that has no hook
+// for it, as gRPC's server has none: binds the connection that `peer` has made to the pin's
+// address, so that the kernel cannot send its answers by another way when the interface loses its
+// link, and proves it. NotFound when this process has no such connection. Call while it is in use.
+absl::StatusOr<SocketPath> HoldConnection(const DeclaredPin& pin,
+                                          const Endpoint& peer,
+                                          const AddressSource& addresses);
+
 absl::StatusOr<Endpoint> LocalEndpoint(int socket);
 absl::StatusOr<Endpoint> PeerEndpoint(int socket);
 

@@ -260,6 +260,10 @@ void PinnedRelay::TakeLinkEvents() {
     }
   }
   const std::string fault = pin_state_.fault();
+  // A worker on the head's own machine is reached inside it, whatever becomes of the link.
+  if (remote_.address == pin_.address) {
+    return;
+  }
   if (held && !fault.empty()) {
     LOG(ERROR) << fault << "; connections to " << engine::fabric::ToString(remote_) << " end";
     // A client that sees its connection end must find the reason here.
@@ -305,7 +309,7 @@ void PinnedRelay::Accept() {
   if (!client.valid() || !IsOwnProcess(client.get())) {
     return;
   }
-  if (!pin_state_.fault().empty()) {
+  if (!pin_state_.fault().empty() && remote_.address != pin_.address) {
     return;  // path_ has the reason.
   }
   absl::StatusOr<UniqueFd> remote = engine::fabric::OpenPinned(pin_, remote_.address);

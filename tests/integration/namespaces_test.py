@@ -126,7 +126,9 @@ class PairTest(unittest.TestCase):
                     rest = client.communicate(timeout=120)[0]
                     took = time.monotonic() - began
                     ready, reason = cluster.curl("/ready")
-                network.set_link("spark2", network.qsfp("spark2", half), "up")
+                    # While everybody tries to find each other again.
+                    time.sleep(3)
+                    network.set_link("spark2", network.qsfp("spark2", half), "up")
                 print(f"{plane} link down: the client's error after {took:.2f} s; /ready: {reason}")
                 self.assertIn('"error"', rest)
                 self.assertLess(took, LINK_SECONDS_MAX)

@@ -99,7 +99,25 @@ class SparkNetwork:
         return f"192.168.{178 if interface.startswith('enP2') else 177}.{last}"
 
     def set_link(self, name: str, interface: str, state: str) -> None:
-        self._ip("-n", self.tag + name, "link", "set", interface, state)
+        """Up: returns when every cable says so."""
+        self.ip(name, "link", "set", interface, state)
+        if state == "up":
+            self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        """The kernel says that a link is up as late as a second after it is."""
+        deadline = time.monotonic() + 60
+        for name in self.names:
+            for interface in (*DECOYS, self.qsfp(name, 0), self.qsfp(name, 1)):
+                while self._operstate(name, interface) != "UP":
+                    if time.monotonic() > deadline:
+                        raise AssertionError(f"{interface} of {name} does not come up")
+                    time.sleep(0.05)
+
+    def _operstate(self, name: str, interface: str) -> str:
+        out = subprocess.run(["ip", "-n", self.tag + name, "-j", "link", "show", interface],
+                             check=True, capture_output=True, text=True).stdout
+        return json.loads(out)[0]["operstate"]
 
     def ip(self, name: str, *args: str) -> None:
         self._ip("-n", self.tag + name, *args)
@@ -161,6 +179,7 @@ class SparkNetwork:
                 self.ip(name, "address", "add", self.address(name, interface) + "/24",
                         "dev", interface)
             self.ip(name, "route", "add", "default", "via", DECOYS["wlP9s9"] + ".254")
+        self._wait_until_up()
 
     def _bridge(self, interface: str) -> None:
         """A switch that joins `interface` of every Spark, as the gateway of the decoy's network."""

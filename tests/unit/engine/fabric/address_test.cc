@@ -28,6 +28,14 @@ TEST(Address, KnowsLoopbackWildcardAndNetworks) {
   EXPECT_EQ(ToString(NetworkOf(address, 0)), "0.0.0.0");
 }
 
+TEST(Address, ReadsEndpoints) {
+  EXPECT_EQ(*ParseEndpoint("192.168.177.1:7100"), (Endpoint{{0xC0A8B101}, 7100}));
+  for (const char* text :
+       {"", ":", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:7x", "[::1]:1"}) {
+    EXPECT_FALSE(ParseEndpoint(text).ok()) << text;
+  }
+}
+
 TEST(Address, TellsNumericAddressesFromNames) {
   EXPECT_TRUE(IsNumericAddress("0.0.0.0"));
   EXPECT_TRUE(IsNumericAddress("fe80::1"));

@@ -1,5 +1,6 @@
 #include "engine/fabric/pinned_socket.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -76,6 +77,33 @@ TEST(PinnedSocket, LiesOnTheDeclaredInterfaceAtBothEnds) {
     EXPECT_EQ(path->local.address, kLoopback.address);
   }
   EXPECT_EQ(*LocalEndpoint(pair.client.get()), *PeerEndpoint(pair.server.get()));
+}
+
+// As gRPC's: the socket's owner knows nothing of pins, and speaks IPv4 through an IPv6 socket.
+TEST(PinnedSocket, AConnectionOfAnotherOwnerIsHeldOnTheInterface) {
+  const UniqueFd listener(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int off = 0;
+  setsockopt(listener.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  ASSERT_EQ(inet_pton(AF_INET6, "::ffff:127.0.0.1", &address.sin6_addr), 1);
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(listen(listener.get(), 1), 0);
+  const absl::StatusOr<UniqueFd> client = OpenPinned(kLoopback, kLoopback.address);
+  ASSERT_TRUE(client.ok()) << client.status();
+  Connect(client->get(), *LocalEndpoint(listener.get()));
+  const UniqueFd server(accept(listener.get(), nullptr, nullptr));
+  const Endpoint peer = *LocalEndpoint(client->get());
+  EXPECT_EQ(ProvePath(server.get(), kLoopback, peer.address, KernelAddressSource())->binding,
+            Binding::kSourceAddress);
+  const absl::StatusOr<SocketPath> path = HoldConnection(kLoopback, peer, KernelAddressSource());
+  ASSERT_TRUE(path.ok()) << path.status();
+  EXPECT_EQ(path->binding, Binding::kDevice);
+  EXPECT_EQ(ProvePath(server.get(), kLoopback, peer.address, KernelAddressSource())->binding,
+            Binding::kDevice)
+      << "the owner's socket is the same";
+  EXPECT_EQ(HoldConnection(kLoopback, {peer.address, 1}, KernelAddressSource()).status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 TEST(PinnedSocket, PeersOnThisMachineAreReachedThroughLoopbackAndSayIt) {
