@@ -31,12 +31,26 @@ float NoiseOfCell(std::uint32_t cell) {
   return -std::log(-std::log(MiddleOfCell(cell)));
 }
 
-std::uint32_t CellOf(const NoiseKey& key, Token token) {
-  return UniformCell(key.seed,
-                     static_cast<std::uint64_t>(key.position),
-                     key.purpose,
-                     static_cast<std::uint32_t>(token));
-}
+// The cells of tokens, four of which come at once: cheap for neighbours.
+class Cells {
+ public:
+  explicit Cells(const NoiseKey& key) : key_(key) {}
+
+  std::uint32_t Of(Token token) {
+    const auto id = static_cast<std::uint32_t>(token);
+    if (id / 4 != group_) {
+      group_ = id / 4;
+      cells_ =
+          UniformCells(key_.seed, static_cast<std::uint64_t>(key_.position), key_.purpose, group_);
+    }
+    return cells_[id % 4];
+  }
+
+ private:
+  const NoiseKey key_;
+  std::uint32_t group_ = ~std::uint32_t{0};  // none: ids are not negative
+  std::array<std::uint32_t, 4> cells_{};
+};
 
 // Of at least one logit; minus infinity where all are.
 float LargestOf(std::span<const float> logits) {
@@ -86,7 +100,7 @@ NoisyMaximum Largest(std::span<const float> logits, Token first_token) {
 }  // namespace
 
 float GumbelNoise(const NoiseKey& key, Token token) {
-  return NoiseOfCell(CellOf(key, token));
+  return NoiseOfCell(Cells(key).Of(token));
 }
 
 bool NoisyMaximum::IsBelow(const NoisyMaximum& other) const {
@@ -105,7 +119,8 @@ NoisyMaximum ArgmaxWithNoise(std::span<const float> logits,
     return best;
   }
   // The likeliest token first: most others need a luck that they do not have.
-  best.score = best.score / temperature + GumbelNoise(key, best.token);
+  Cells cells(key);
+  best.score = best.score / temperature + NoiseOfCell(cells.Of(best.token));
   for (std::size_t begin = 0; begin < logits.size(); begin += kBlock) {
     const auto block = logits.subspan(begin, std::min(kBlock, logits.size() - begin));
     const float largest = LargestOf(block) / temperature;
@@ -120,7 +135,7 @@ NoisyMaximum ArgmaxWithNoise(std::span<const float> logits,
         continue;
       }
       const Token token = first + static_cast<Token>(i);
-      const std::uint32_t cell = CellOf(key, token);
+      const std::uint32_t cell = cells.Of(token);
       if (cell < cell_min) {
         continue;
       }

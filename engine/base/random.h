@@ -41,17 +41,28 @@ inline std::array<std::uint32_t, 4> Philox(std::array<std::uint32_t, 4> counter,
 
 // Which of the kUniformCells equal cells of (0, 1) a draw falls into.
 inline constexpr std::uint32_t kUniformCells = 1u << 23;
+
+// The cells of tokens 4 * group to 4 * group + 3: a block has a word for each of them.
+inline std::array<std::uint32_t, 4> UniformCells(std::uint64_t seed,
+                                                 std::uint64_t position,
+                                                 RandomPurpose purpose,
+                                                 std::uint32_t group) {
+  auto block = Philox({static_cast<std::uint32_t>(position),
+                       static_cast<std::uint32_t>(position >> 32),
+                       static_cast<std::uint32_t>(purpose),
+                       group},
+                      {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+  for (std::uint32_t& word : block) {
+    word >>= 9;
+  }
+  return block;
+}
+
 inline std::uint32_t UniformCell(std::uint64_t seed,
                                  std::uint64_t position,
                                  RandomPurpose purpose,
                                  std::uint32_t token) {
-  const auto block =
-      Philox({static_cast<std::uint32_t>(position),
-              static_cast<std::uint32_t>(position >> 32),
-              static_cast<std::uint32_t>(purpose),
-              token},
-             {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
-  return block[0] >> 9;
+  return UniformCells(seed, position, purpose, token / 4)[token % 4];
 }
 
 // The middle of a cell, so that neither 0 nor 1 can appear.

@@ -16,12 +16,12 @@ struct PickShared {
   simt::SharedArray<int, kPickWarps> token;
 };
 
-// The first word of Philox4x32-10, as engine/base/random.h defines the draw.
+// The token's word of its group's Philox4x32-10 block, as engine/base/random.h defines the draw.
 SIMT_DEVICE std::uint32_t philox(const PickRow& row, std::uint32_t token) {
   std::uint32_t x0 = static_cast<std::uint32_t>(row.position);
   std::uint32_t x1 = static_cast<std::uint32_t>(row.position >> 32);
   std::uint32_t x2 = row.purpose;
-  std::uint32_t x3 = token;
+  std::uint32_t x3 = token / 4;
   std::uint32_t k0 = static_cast<std::uint32_t>(row.seed);
   std::uint32_t k1 = static_cast<std::uint32_t>(row.seed >> 32);
   for (int round = 0; round < 10; ++round) {
@@ -36,7 +36,9 @@ SIMT_DEVICE std::uint32_t philox(const PickRow& row, std::uint32_t token) {
     k0 += 0x9E3779B9U;
     k1 += 0xBB67AE85U;
   }
-  return x0;
+  const std::uint32_t low = token % 2 == 0 ? x0 : x1;
+  const std::uint32_t high = token % 2 == 0 ? x2 : x3;
+  return token % 4 < 2 ? low : high;
 }
 
 SIMT_DEVICE float gumbel(const PickRow& row, std::uint32_t token) {
