@@ -64,7 +64,7 @@ SIMT_DEVICE Picked best_of_lanes(Picked best) {
 }
 
 // Grid: stretches of the vocabulary, rows.
-// Limits: 48 registers.
+// Limits: 56 registers.
 SIMT_KERNEL(kPickThreads) pick(PickArguments arguments) {
   auto& shared = simt::shared<PickShared>();
   simt::dependency_trigger();
