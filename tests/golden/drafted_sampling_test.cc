@@ -3,15 +3,17 @@
 // many (4,000; the soak tier of tests/run.sh takes 20,000).
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
 #include "engine/cache/kv_pool.h"
 #include "engine/runtime/sampler.h"
+#include "tests/chi_square.h"
 #include "tests/unit/engine/runtime/loaded_model.h"
 #include "tests/unit/engine/runtime/served_texts.h"
 
@@ -99,45 +101,25 @@ std::vector<Outcome> AllOutcomes() {
   return outcomes;
 }
 
-// Chi-square of the texts, rare outcomes pooled, in standard deviations above its mean (Wilson and
-// Hilferty): above 4 is one in 30,000.
+// How far the texts lie from the outcomes' probabilities.
 double Deviation(const std::vector<Outcome>& outcomes, const Texts& texts) {
-  std::vector<double> counts(outcomes.size(), 0);
+  std::vector<std::size_t> counts(outcomes.size(), 0);
+  std::vector<double> probabilities;
+  for (const Outcome& outcome : outcomes) {
+    probabilities.push_back(outcome.probability);
+  }
   for (const auto& text : texts) {
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
-      bool same = true;
-      for (std::size_t j = 0; j < kTokens; ++j) {
-        same = same && text[j].token == outcomes[i].text[j];
-      }
+      const bool same = std::equal(outcomes[i].text.begin(),
+                                   outcomes[i].text.end(),
+                                   text.begin(),
+                                   [](Token a, const auto& b) { return a == b.token; });
       counts[i] += same ? 1 : 0;
     }
   }
-  double chi_square = 0;
-  double rare_count = 0;
-  double rare_expected = 0;
-  double matched = 0;
-  int cells = 0;
-  const auto add = [&](double count, double expected) {
-    chi_square += (count - expected) * (count - expected) / expected;
-    ++cells;
-  };
-  for (std::size_t i = 0; i < outcomes.size(); ++i) {
-    const double expected = outcomes[i].probability * static_cast<double>(texts.size());
-    matched += counts[i];
-    if (expected < 5) {
-      rare_count += counts[i];
-      rare_expected += expected;
-    } else {
-      add(counts[i], expected);
-    }
-  }
-  if (rare_expected > 1) {
-    add(rare_count, rare_expected);
-  }
-  EXPECT_EQ(matched, static_cast<double>(texts.size())) << "a text that cannot come came";
-  const double freedom = cells - 1;
-  const double spread = 2.0 / (9.0 * freedom);
-  return (std::cbrt(chi_square / freedom) - (1 - spread)) / std::sqrt(spread);
+  EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), std::size_t{0}), texts.size())
+      << "a text that cannot come came";
+  return ChiSquareDeviation<std::size_t>(counts, probabilities);
 }
 
 std::size_t TextsToSample() {

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cmath>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,6 +10,7 @@
 
 #include "engine/base/gumbel.h"
 #include "engine/base/hash.h"
+#include "tests/chi_square.h"
 
 namespace sparkspan::engine::runtime {
 namespace {
@@ -118,8 +118,7 @@ std::vector<double> JointDistribution(const SamplingParams& params, Token anchor
   return joint;
 }
 
-// Chi-square of `draws` continuations against the joint distribution, rare cells pooled, in
-// standard deviations above its mean (Wilson and Hilferty): above 4 is one in 30,000.
+// How far `draws` continuations lie from the joint distribution.
 double Deviation(const SamplingParams& base, std::int32_t verified, int draws, const Judge& judge) {
   constexpr Token kAnchor = 3;
   const std::vector<double> joint = JointDistribution(base, kAnchor);
@@ -130,31 +129,7 @@ double Deviation(const SamplingParams& base, std::int32_t verified, int draws, c
     const auto [first, second] = TwoTokens(params, kAnchor, verified, judge);
     ++counts[static_cast<std::size_t>(first) * kVocabulary + static_cast<std::size_t>(second)];
   }
-  double chi_square = 0;
-  double rare_expected = 0;
-  double rare_count = 0;
-  int cells = 0;
-  const auto add = [&](double count, double expected) {
-    chi_square += (count - expected) * (count - expected) / expected;
-    ++cells;
-  };
-  for (std::size_t i = 0; i < joint.size(); ++i) {
-    const double expected = joint[i] * draws;
-    if (expected < 5) {
-      rare_expected += expected;
-      rare_count += counts[i];
-    } else {
-      add(counts[i], expected);
-    }
-  }
-  if (rare_expected > 0.5) {
-    add(rare_count, rare_expected);
-  } else {
-    EXPECT_LT(rare_count, 8);
-  }
-  const double freedom = cells - 1;
-  const double spread = 2.0 / (9.0 * freedom);
-  return (std::cbrt(chi_square / freedom) - (1 - spread)) / std::sqrt(spread);
+  return tests::ChiSquareDeviation<int>(counts, joint);
 }
 
 Judge Ours() {

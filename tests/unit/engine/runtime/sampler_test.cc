@@ -13,6 +13,7 @@
 #include "engine/base/random.h"
 #include "kernels/sampling/sampling.h"
 #include "kernels/simt/emulator.h"
+#include "tests/chi_square.h"
 
 namespace sparkspan::engine::runtime {
 namespace {
@@ -105,34 +106,9 @@ std::vector<std::int64_t> Draw(std::span<const float> logits, SamplingParams par
   return counts;
 }
 
-// How many standard deviations the chi-square statistic lies above its mean, by Wilson and
-// Hilferty's cube root. Infinite where something was drawn that cannot be.
 double Deviation(const std::vector<std::int64_t>& counts,
                  const std::vector<double>& probabilities) {
-  double statistic = 0;
-  int cells = 0;
-  double rare_expected = 0;  // cells below 5 draws are taken together
-  double rare_counted = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    const double expected = probabilities[i] * static_cast<double>(kDraws);
-    const auto counted = static_cast<double>(counts[i]);
-    if (expected == 0 && counted > 0) {
-      return std::numeric_limits<double>::infinity();
-    }
-    if (expected < 5) {
-      rare_expected += expected;
-      rare_counted += counted;
-      continue;
-    }
-    statistic += (counted - expected) * (counted - expected) / expected;
-    ++cells;
-  }
-  if (rare_expected >= 5) {
-    statistic += (rare_counted - rare_expected) * (rare_counted - rare_expected) / rare_expected;
-    ++cells;
-  }
-  const double freedom = std::max(1, cells - 1);
-  return (std::cbrt(statistic / freedom) - (1 - 2 / (9 * freedom))) / std::sqrt(2 / (9 * freedom));
+  return tests::ChiSquareDeviation<std::int64_t>(counts, probabilities);
 }
 
 struct Knob {
