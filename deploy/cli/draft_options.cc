@@ -16,29 +16,11 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kCasesMax = 10000;
-constexpr std::int64_t kRanksMax = 64;
-constexpr std::int64_t kThreadsMax = 256;
-constexpr std::int64_t kChunkMax = 1 << 24;
 
 Flags FlagsOf(DraftOptions* options) {
-  using engine::model::Device;
-  using kernels::numerics::NumericsProfile;
-  return {
-      {"--model", TextFlag(&options->model)},
-      {"--input", TextFlag(&options->input)},
-      {"--output", TextFlag(&options->output)},
-      {"--ranks", IntegerFlag(&options->ranks, 1, kRanksMax)},
-      {"--threads", IntegerFlag(&options->engine.threads, 1, kThreadsMax)},
-      {"--chunk", IntegerFlag(&options->chunk, 1, kChunkMax)},
-      {"--mtp-block", IntegerFlag(&options->mtp_block, 1, engine::model::kMtpBlockMax)},
-      {"--numerics",
-       ChoiceFlag<NumericsProfile>(&options->engine.numerics,
-                                   {{"unquantised", kernels::numerics::kUnquantised},
-                                    {"quantised", kernels::numerics::kQuantised}})},
-      {"--experts", ChoiceFlag<bool>(&options->experts_whole, {{"split", false}, {"whole", true}})},
-      {"--device",
-       ChoiceFlag<Device>(&options->engine.device,
-                          {{"cpu", Device::kCpu}, {"reference", Device::kReference}})}};
+  Flags flags = CaseRunFlags(options);
+  flags.emplace("--mtp-block", IntegerFlag(&options->mtp_block, 1, engine::model::kMtpBlockMax));
+  return flags;
 }
 
 // A whole number of a case, at least 1.
@@ -101,13 +83,7 @@ const char* const kDraftUsage =
 absl::StatusOr<DraftOptions> ParseDraftOptions(std::span<const std::string_view> args) {
   DraftOptions options;
   RETURN_IF_ERROR(ParseFlags(args, FlagsOf(&options)));
-  for (const auto& [flag, value] : {std::pair{"--model", &options.model},
-                                    {"--input", &options.input},
-                                    {"--output", &options.output}}) {
-    if (value->empty()) {
-      return absl::InvalidArgumentError(absl::StrFormat("%s is missing", flag));
-    }
-  }
+  RETURN_IF_ERROR(CheckCaseRun(options));
   return options;
 }
 

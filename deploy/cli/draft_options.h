@@ -7,20 +7,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "deploy/cli/case_run_options.h"
 #include "engine/base/ids.h"
-#include "engine/model/model.h"
 
 namespace sparkspan::deploy::cli {
 
-struct DraftOptions {
-  std::string model;
-  std::string input;
-  std::string output;
-  int ranks = 1;
-  bool experts_whole = false;
-  std::int64_t chunk = 0;  // prompt tokens a step; 0: all at once
+struct DraftOptions : CaseRunOptions {
   int mtp_block = 1;
-  engine::model::ModelOptions engine;
 };
 
 struct DraftCase {

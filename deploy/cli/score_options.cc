@@ -15,9 +15,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kCasesMax = 10000;
-constexpr std::int64_t kRanksMax = 64;
-constexpr std::int64_t kThreadsMax = 256;
-constexpr std::int64_t kChunkMax = 1 << 24;
 constexpr std::int64_t kLayersMax = 1024;
 
 absl::Status ParseInject(std::string_view text, std::map<int, std::string>* inject) {
@@ -32,26 +29,11 @@ absl::Status ParseInject(std::string_view text, std::map<int, std::string>* inje
 }
 
 Flags FlagsOf(ScoreOptions* options) {
-  using engine::model::Device;
-  using kernels::numerics::NumericsProfile;
-  return {
-      {"--model", TextFlag(&options->model)},
-      {"--input", TextFlag(&options->input)},
-      {"--output", TextFlag(&options->output)},
-      {"--ranks", IntegerFlag(&options->ranks, 1, kRanksMax)},
-      {"--threads", IntegerFlag(&options->engine.threads, 1, kThreadsMax)},
-      {"--chunk", IntegerFlag(&options->chunk, 1, kChunkMax)},
-      {"--numerics",
-       ChoiceFlag<NumericsProfile>(&options->engine.numerics,
-                                   {{"unquantised", kernels::numerics::kUnquantised},
-                                    {"quantised", kernels::numerics::kQuantised}})},
-      {"--experts", ChoiceFlag<bool>(&options->experts_whole, {{"split", false}, {"whole", true}})},
-      {"--device",
-       ChoiceFlag<Device>(&options->engine.device,
-                          {{"cpu", Device::kCpu}, {"reference", Device::kReference}})},
-      {"--inject", [options](std::string_view, std::string_view text) {
-         return ParseInject(text, &options->inject);
-       }}};
+  Flags flags = CaseRunFlags(options);
+  flags.emplace("--inject", [options](std::string_view, std::string_view text) {
+    return ParseInject(text, &options->inject);
+  });
+  return flags;
 }
 
 absl::StatusOr<std::vector<engine::Token>> ReadTokens(const json& entry,
@@ -102,13 +84,7 @@ const char* const kScoreUsage =
 absl::StatusOr<ScoreOptions> ParseScoreOptions(std::span<const std::string_view> args) {
   ScoreOptions options;
   RETURN_IF_ERROR(ParseFlags(args, FlagsOf(&options), {{"--trace", &options.trace}}));
-  for (const auto& [flag, value] : {std::pair{"--model", &options.model},
-                                    {"--input", &options.input},
-                                    {"--output", &options.output}}) {
-    if (value->empty()) {
-      return absl::InvalidArgumentError(absl::StrFormat("%s is missing", flag));
-    }
-  }
+  RETURN_IF_ERROR(CheckCaseRun(options));
   return options;
 }
 

@@ -8,21 +8,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "deploy/cli/case_run_options.h"
 #include "engine/base/ids.h"
-#include "engine/model/model.h"
 
 namespace sparkspan::deploy::cli {
 
-struct ScoreOptions {
-  std::string model;
-  std::string input;
-  std::string output;
-  int ranks = 1;
-  bool experts_whole = false;
-  std::int64_t chunk = 0;  // prompt tokens a step; 0: all at once
+struct ScoreOptions : CaseRunOptions {
   bool trace = false;
   std::map<int, std::string> inject;  // layer -> safetensors file
-  engine::model::ModelOptions engine;
 };
 
 struct ScoreCase {
