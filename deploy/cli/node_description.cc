@@ -1,5 +1,8 @@
 #include "deploy/cli/node_description.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -13,6 +16,8 @@ using engine::fabric::Interface;
 using engine::fabric::InterfaceAddress;
 
 constexpr int kVersion = 1;
+constexpr std::int64_t kInt32Max = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t kCpusMax = 1024;  // as cluster.yaml's cpu_threads
 
 nlohmann::ordered_json InterfaceJson(const Interface& interface) {
   nlohmann::ordered_json addresses = nlohmann::ordered_json::array();
@@ -32,25 +37,60 @@ nlohmann::ordered_json InterfaceJson(const Interface& interface) {
           {"addresses", std::move(addresses)}};
 }
 
-// Throws nlohmann's exceptions, which ParseNodeDescription catches.
+// What a description may not say, though it is JSON of the right types.
+struct Fault {
+  std::string message;
+};
+
+// Text of one line, since it becomes a comment of cluster.yaml; `key` is for messages. Throws
+// Fault.
+std::string Line(const nlohmann::json& json, const char* key) {
+  constexpr std::size_t kBytesMax = 128;
+  std::string text = json.get<std::string>();
+  if (text.size() > kBytesMax || std::any_of(text.begin(), text.end(), [](char c) {
+        return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+      })) {
+    throw Fault{absl::StrFormat(
+        "%s: expected at most %d bytes without control characters", key, kBytesMax)};
+  }
+  return text;
+}
+
+// Throws Fault.
+std::int64_t Integer(const nlohmann::json& json,
+                     const char* key,
+                     std::int64_t min,
+                     std::int64_t max) {
+  const nlohmann::json& value = json.at(key);
+  if (!value.is_number_integer() || value.get<std::int64_t>() < min ||
+      value.get<std::int64_t>() > max) {
+    throw Fault{absl::StrFormat(
+        "%s: found %s; expected an integer of %d to %d", key, value.dump(), min, max)};
+  }
+  return value.get<std::int64_t>();
+}
+
+// Throws Fault, and nlohmann's exceptions; ParseNodeDescription catches both.
 Interface ReadInterface(const nlohmann::json& json) {
   Interface interface;
-  interface.name = json.at("name").get<std::string>();
+  interface.name = Line(json.at("name"), "name");
   interface.operstate = json.at("is_up").get<bool>() ? "up" : "down";
   interface.is_wireless = json.at("is_wireless").get<bool>();
   interface.driver = json.at("is_virtual").get<bool>() ? "" : "physical";
-  if (const auto mbps = json.at("speed_mbps").get<std::int64_t>(); mbps > 0) {
+  if (const std::int64_t mbps = Integer(json, "speed_mbps", 0, kInt32Max); mbps > 0) {
     interface.speed_mbps = mbps;
   }
-  interface.mtu = json.at("mtu").get<std::int64_t>();
-  interface.phys_port_name = json.at("phys_port_name").get<std::string>();
-  interface.pci_address = json.at("pci_address").get<std::string>();
-  interface.rdma_devices = json.at("rdma_devices").get<std::vector<std::string>>();
+  interface.mtu = Integer(json, "mtu", 0, kInt32Max);
+  interface.phys_port_name = Line(json.at("phys_port_name"), "phys_port_name");
+  interface.pci_address = Line(json.at("pci_address"), "pci_address");
+  for (const nlohmann::json& device : json.at("rdma_devices")) {
+    interface.rdma_devices.push_back(Line(device, "rdma_devices"));
+  }
   for (const nlohmann::json& held : json.at("addresses")) {
     const auto address = engine::fabric::ParseIpv4(held.at("address").get<std::string>());
     if (address.ok()) {
-      interface.addresses.push_back(
-          {interface.name, *address, held.at("prefix_length").get<int>()});
+      const std::int64_t prefix_length = Integer(held, "prefix_length", 0, 32);
+      interface.addresses.push_back({interface.name, *address, static_cast<int>(prefix_length)});
     }
   }
   return interface;
@@ -76,8 +116,8 @@ absl::StatusOr<NodeDescription> ParseNodeDescription(std::string_view json,
           "%s: its version is not %d; describe the node with the same release", file, kVersion));
     }
     NodeDescription node;
-    node.name = root.at("name").get<std::string>();
-    node.cpus = root.at("cpus").get<std::int32_t>();
+    node.name = Line(root.at("name"), "name");
+    node.cpus = static_cast<std::int32_t>(Integer(root, "cpus", 1, kCpusMax));
     for (const nlohmann::json& interface : root.at("interfaces")) {
       node.interfaces.push_back(ReadInterface(interface));
     }
@@ -85,6 +125,8 @@ absl::StatusOr<NodeDescription> ParseNodeDescription(std::string_view json,
   } catch (const nlohmann::json::exception& fault) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%s: not what `sparkspan init --describe` prints: %s", file, fault.what()));
+  } catch (const Fault& fault) {
+    return absl::InvalidArgumentError(absl::StrFormat("%s: %s", file, fault.message));
   }
 }
 

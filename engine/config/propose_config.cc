@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
-#include "engine/config/check_cluster_config.h"
+#include "engine/config/parse_cluster_config.h"
 #include "engine/config/write_cluster_config.h"
 
 namespace sparkspan::engine::config {
@@ -147,13 +147,15 @@ std::string DataNote(const NodeDescription& node, const Interface& bootstrap) {
       rails);
 }
 
+constexpr std::int32_t kCpuThreadsMax = 1024;  // as the file's reader
+
 NodeConfig OneNode(const NodeDescription& description, std::size_t place) {
   NodeConfig node;
   node.name = description.name;
   node.data = DataTransport::kTcp;
   RankConfig& rank = node.ranks.emplace_back();
   rank.rank = Rank(static_cast<std::int32_t>(place));
-  rank.device.cpu_threads = std::max(1, description.cpus);
+  rank.device.cpu_threads = std::clamp(description.cpus, 1, kCpuThreadsMax);
   rank.control_port = kControlPort;
   rank.data_port = kDataPort;
   return node;
@@ -176,6 +178,16 @@ ClusterConfig Defaults(const std::string& head, const std::string& model_path) {
   config.api.tls.plaintext = true;
   config.control_tls.plaintext = true;
   return config;
+}
+
+// That the file can say it: names and the model's path come from outside.
+absl::Status CheckReadBack(const ClusterConfig& config) {
+  ASSIGN_OR_RETURN(const ClusterConfig read, ParseClusterConfig(ToYaml(config), "the proposal"));
+  if (!(read == config)) {
+    return absl::InvalidArgumentError(
+        "the proposal: a text in it has line breaks; expected names and a path of one line");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -204,7 +216,7 @@ absl::StatusOr<Proposal> ProposeConfig(const std::vector<NodeDescription>& nodes
     proposal.config.nodes = {std::move(node)};
     proposal.nodes = {{"control and bootstrap: loopback, since there is one node.",
                        absl::StrFormat("cpu_threads: all %d CPUs.", nodes[0].cpus)}};
-    RETURN_IF_ERROR(Check(proposal.config));
+    RETURN_IF_ERROR(CheckReadBack(proposal.config));
     return proposal;
   }
   const std::vector<Plane> planes = CommonPlanes(nodes);
@@ -231,7 +243,7 @@ absl::StatusOr<Proposal> ProposeConfig(const std::vector<NodeDescription>& nodes
          DataNote(nodes[i], *bootstrap.interfaces[i]),
          absl::StrFormat("cpu_threads: all %d CPUs.", nodes[i].cpus)});
   }
-  RETURN_IF_ERROR(Check(proposal.config));
+  RETURN_IF_ERROR(CheckReadBack(proposal.config));
   return proposal;
 }
 

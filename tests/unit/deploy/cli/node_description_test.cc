@@ -54,5 +54,23 @@ TEST(NodeDescriptionTest, OtherFilesAreNamed) {
   }
 }
 
+TEST(NodeDescriptionTest, WhatWouldLeaveACommentOrANumbersRangeIsRefused) {
+  const std::string good = ToJson(Spark());
+  const std::pair<std::string, std::string> changes[] = {
+      {R"("enp1s0f1np1",)", R"("enp1\nhead: x",)"},
+      {R"("rocep1s0f1")", R"("roce\u007f")"},
+      {R"("cpus": 20)", R"("cpus": 1e300)"},
+      {R"("cpus": 20)", R"("cpus": 0)"},
+      {R"("mtu": 9000)", R"("mtu": -1)"},
+      {R"("prefix_length": 24)", R"("prefix_length": 33)"}};
+  for (const auto& [from, to] : changes) {
+    std::string bad = good;
+    ASSERT_NE(bad.find(from), std::string::npos) << from;
+    bad.replace(bad.find(from), from.size(), to);
+    const auto read = ParseNodeDescription(bad, "f");
+    EXPECT_THAT(std::string(read.status().message()), testing::HasSubstr("expected")) << to;
+  }
+}
+
 }  // namespace
 }  // namespace sparkspan::deploy::cli

@@ -112,6 +112,14 @@ TEST(ProposeConfig, NodesWithoutACommonSubnetAreListed) {
                     HasSubstr("spark2 has enp1s0f0np0 (up, 200000 Mb/s, no IPv4 address)")));
 }
 
+TEST(ProposeConfig, WhatTheFileCouldNotSayIsRefused) {
+  for (const auto& [name, path] : {std::pair("a\"b", "/m"), {"a\nb", "/m"}, {"spark1", "/m\nx"}}) {
+    const auto proposal = ProposeConfig({Spark(name, '0', "1")}, path);
+    EXPECT_THAT(std::string(proposal.status().message()), testing::StartsWith("the proposal:"))
+        << name << " " << path;
+  }
+}
+
 TEST(ProposeConfig, OneNodeUsesLoopback) {
   const auto proposal = ProposeConfig({Spark("spark1", '0', "1")}, "/models/Demo");
   ASSERT_TRUE(proposal.ok()) << proposal.status();
