@@ -1,11 +1,7 @@
 #include "deploy/cli/draft_options.h"
 
-#include <fstream>
-#include <limits>
-#include <nlohmann/json.hpp>
-#include <set>
-
 #include "absl/strings/str_format.h"
+#include "deploy/cli/case_file.h"
 #include "deploy/cli/flags.h"
 #include "engine/base/status.h"
 #include "engine/model/draft_layout.h"
@@ -13,51 +9,28 @@
 namespace sparkspan::deploy::cli {
 namespace {
 
-using nlohmann::json;
-
-constexpr std::size_t kCasesMax = 10000;
-
 Flags FlagsOf(DraftOptions* options) {
   Flags flags = CaseRunFlags(options);
   flags.emplace("--mtp-block", IntegerFlag(&options->mtp_block, 1, engine::model::kMtpBlockMax));
   return flags;
 }
 
-// A whole number of a case, at least 1.
-absl::StatusOr<std::int64_t> ReadCount(const json& entry,
-                                       const char* key,
-                                       const std::string& where) {
-  const auto found = entry.find(key);
-  if (found == entry.end() || !found->is_number_integer() || found->get<std::int64_t>() < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: `%s` must be a whole number of at least 1", where, key));
+absl::StatusOr<DraftCase> ReadDraftCase(const CaseEntry& entry) {
+  DraftCase item;
+  item.name = entry.name;
+  ASSIGN_OR_RETURN(item.prompt_length, entry.Count("prompt_length"));
+  ASSIGN_OR_RETURN(item.steps, entry.Count("steps"));
+  ASSIGN_OR_RETURN(item.sequence, entry.Tokens("sequence"));
+  const auto size = static_cast<std::int64_t>(item.sequence.size());
+  if (item.prompt_length > size || item.steps > size - item.prompt_length) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: `sequence` has %d tokens, but `prompt_length` and `steps` take %d and %d",
+        entry.where,
+        size,
+        item.prompt_length,
+        item.steps));
   }
-  return found->get<std::int64_t>();
-}
-
-absl::Status ReadSequence(const json& entry, const std::string& where, DraftCase* item) {
-  const auto found = entry.find("sequence");
-  const auto wrong = [&](std::string_view why) {
-    return absl::InvalidArgumentError(absl::StrFormat("%s: `sequence` %s", where, why));
-  };
-  if (found == entry.end() || !found->is_array()) {
-    return wrong("must be a list of token ids");
-  }
-  for (const json& token : *found) {
-    if (!token.is_number_integer() || token.get<std::int64_t>() < 0 ||
-        token.get<std::int64_t>() > std::numeric_limits<engine::Token>::max()) {
-      return wrong("must be a list of token ids");
-    }
-    item->sequence.push_back(token.get<engine::Token>());
-  }
-  const auto size = static_cast<std::int64_t>(item->sequence.size());
-  if (item->prompt_length > size || item->steps > size - item->prompt_length) {
-    return wrong(absl::StrFormat("has %d tokens, but `prompt_length` and `steps` take %d and %d",
-                                 size,
-                                 item->prompt_length,
-                                 item->steps));
-  }
-  return absl::OkStatus();
+  return item;
 }
 
 }  // namespace
@@ -88,30 +61,12 @@ absl::StatusOr<DraftOptions> ParseDraftOptions(std::span<const std::string_view>
 }
 
 absl::StatusOr<std::vector<DraftCase>> ReadDraftCases(const std::string& file) {
-  std::ifstream stream(file);
-  const json parsed = json::parse(stream, nullptr, /*allow_exceptions=*/false);
-  const auto cases = parsed.is_object() ? parsed.find("cases") : parsed.end();
-  if (!parsed.is_object() || cases == parsed.end() || !cases->is_array() ||
-      cases->size() > kCasesMax) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "%s: must be a readable JSON object with a list `cases` of at most %d", file, kCasesMax));
+  ASSIGN_OR_RETURN(const std::vector<CaseEntry> entries, ReadCaseFile(file));
+  std::vector<DraftCase> cases;
+  for (const CaseEntry& entry : entries) {
+    ASSIGN_OR_RETURN(cases.emplace_back(), ReadDraftCase(entry));
   }
-  std::vector<DraftCase> result;
-  std::set<std::string> names;
-  for (const json& entry : *cases) {
-    const std::string where = absl::StrFormat("%s: case %d", file, result.size());
-    if (!entry.is_object() || !entry.contains("name") || !entry["name"].is_string() ||
-        !names.insert(entry["name"].get<std::string>()).second) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s: needs a `name` that no other case has", where));
-    }
-    DraftCase& item = result.emplace_back();
-    item.name = entry["name"].get<std::string>();
-    ASSIGN_OR_RETURN(item.prompt_length, ReadCount(entry, "prompt_length", where));
-    ASSIGN_OR_RETURN(item.steps, ReadCount(entry, "steps", where));
-    RETURN_IF_ERROR(ReadSequence(entry, where, &item));
-  }
-  return result;
+  return cases;
 }
 
 }  // namespace sparkspan::deploy::cli

@@ -1,20 +1,13 @@
 #include "deploy/cli/score_options.h"
 
-#include <fstream>
-#include <limits>
-#include <nlohmann/json.hpp>
-#include <set>
-
 #include "absl/strings/str_format.h"
+#include "deploy/cli/case_file.h"
 #include "deploy/cli/flags.h"
 #include "engine/base/status.h"
 
 namespace sparkspan::deploy::cli {
 namespace {
 
-using nlohmann::json;
-
-constexpr std::size_t kCasesMax = 10000;
 constexpr std::int64_t kLayersMax = 1024;
 
 absl::Status ParseInject(std::string_view text, std::map<int, std::string>* inject) {
@@ -36,29 +29,17 @@ Flags FlagsOf(ScoreOptions* options) {
   return flags;
 }
 
-absl::StatusOr<std::vector<engine::Token>> ReadTokens(const json& entry,
-                                                      const char* key,
-                                                      const std::string& where) {
-  std::vector<engine::Token> tokens;
-  const auto found = entry.find(key);
-  if (found == entry.end()) {
-    return tokens;
+absl::StatusOr<ScoreCase> ReadScoreCase(const CaseEntry& entry) {
+  ScoreCase item;
+  item.name = entry.name;
+  ASSIGN_OR_RETURN(item.tokens, entry.Tokens("tokens"));
+  if (item.tokens.empty()) {
+    return absl::InvalidArgumentError(absl::StrFormat("%s: `tokens` is empty", entry.where));
   }
-  const auto wrong = [&] {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: %s must be a list of token ids", where, key));
-  };
-  if (!found->is_array()) {
-    return wrong();
+  if (entry.keys.contains("decode_tokens")) {
+    ASSIGN_OR_RETURN(item.decode_tokens, entry.Tokens("decode_tokens"));
   }
-  for (const json& token : *found) {
-    if (!token.is_number_integer() || token.get<std::int64_t>() < 0 ||
-        token.get<std::int64_t>() > std::numeric_limits<engine::Token>::max()) {
-      return wrong();
-    }
-    tokens.push_back(token.get<engine::Token>());
-  }
-  return tokens;
+  return item;
 }
 
 }  // namespace
@@ -89,32 +70,12 @@ absl::StatusOr<ScoreOptions> ParseScoreOptions(std::span<const std::string_view>
 }
 
 absl::StatusOr<std::vector<ScoreCase>> ReadScoreCases(const std::string& file) {
-  std::ifstream stream(file);
-  const json parsed = json::parse(stream, nullptr, /*allow_exceptions=*/false);
-  const auto cases = parsed.is_object() ? parsed.find("cases") : parsed.end();
-  if (!parsed.is_object() || cases == parsed.end() || !cases->is_array() ||
-      cases->size() > kCasesMax) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "%s: must be a readable JSON object with a list `cases` of at most %d", file, kCasesMax));
+  ASSIGN_OR_RETURN(const std::vector<CaseEntry> entries, ReadCaseFile(file));
+  std::vector<ScoreCase> cases;
+  for (const CaseEntry& entry : entries) {
+    ASSIGN_OR_RETURN(cases.emplace_back(), ReadScoreCase(entry));
   }
-  std::vector<ScoreCase> result;
-  std::set<std::string> names;
-  for (const json& entry : *cases) {
-    const std::string where = absl::StrFormat("%s: case %d", file, result.size());
-    if (!entry.is_object() || !entry.contains("name") || !entry["name"].is_string() ||
-        !names.insert(entry["name"].get<std::string>()).second) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s: needs a `name` that no other case has", where));
-    }
-    ScoreCase& item = result.emplace_back();
-    item.name = entry["name"].get<std::string>();
-    ASSIGN_OR_RETURN(item.tokens, ReadTokens(entry, "tokens", where));
-    ASSIGN_OR_RETURN(item.decode_tokens, ReadTokens(entry, "decode_tokens", where));
-    if (item.tokens.empty()) {
-      return absl::InvalidArgumentError(absl::StrFormat("%s: `tokens` is empty", where));
-    }
-  }
-  return result;
+  return cases;
 }
 
 }  // namespace sparkspan::deploy::cli
