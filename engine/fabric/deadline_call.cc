@@ -1,7 +1,9 @@
 #include "engine/fabric/deadline_call.h"
 
 #include <condition_variable>
+#include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -16,8 +18,40 @@ struct Progress {
   bool done = false;
 };
 
-std::mutex stuck_mutex;
-int stuck_calls = 0;
+// Threads whose calls did not return in time. A driver may let go of them later.
+class StuckCalls {
+ public:
+  // Forgets those that have returned.
+  std::size_t Count() {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(calls_, [](const Call& call) {
+      const std::lock_guard progress_lock(call.progress->mutex);
+      return call.progress->done;
+    });
+    return calls_.size();
+  }
+
+  void Add(std::shared_ptr<Progress> progress, Thread thread) {
+    const std::lock_guard lock(mutex_);
+    calls_.push_back({std::move(progress), std::move(thread)});
+  }
+
+ private:
+  struct Call {
+    std::shared_ptr<Progress> progress;
+    Thread thread;
+  };
+
+  std::mutex mutex_;
+  std::vector<Call> calls_;
+};
+
+// Never destroyed, since that would wait for the calls. Reachable, so that leak checkers see a
+// decision.
+StuckCalls& TheStuckCalls() {
+  static auto* const calls = new StuckCalls;
+  return *calls;
+}
 
 absl::Status Stuck(std::string_view what) {
   return absl::DeadlineExceededError(
@@ -30,14 +64,11 @@ absl::Status Stuck(std::string_view what) {
 }  // namespace
 
 absl::Status RunWithDeadline(std::string_view what, Duration timeout, std::function<void()> call) {
-  {
-    const std::lock_guard lock(stuck_mutex);
-    if (stuck_calls >= kStuckCallsMax) {
-      return Stuck(what);
-    }
+  if (TheStuckCalls().Count() >= kStuckCallsMax) {
+    return Stuck(what);
   }
-  const auto progress = std::make_shared<Progress>();
-  auto thread = std::make_unique<Thread>("kernel call", [progress, call = std::move(call)] {
+  auto progress = std::make_shared<Progress>();
+  Thread thread("kernel call", [progress, call = std::move(call)] {
     call();
     {
       const std::lock_guard lock(progress->mutex);
@@ -53,11 +84,7 @@ absl::Status RunWithDeadline(std::string_view what, Duration timeout, std::funct
   if (done) {
     return absl::OkStatus();
   }
-  const std::lock_guard lock(stuck_mutex);
-  ++stuck_calls;
-  // Never destroyed, since that would wait for it. Reachable, so that leak checkers see a decision.
-  static auto* const abandoned = new std::vector<std::unique_ptr<Thread>>;
-  abandoned->push_back(std::move(thread));
+  TheStuckCalls().Add(std::move(progress), std::move(thread));
   return Stuck(what);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -19,10 +20,11 @@ inline constexpr Duration kNetlinkTimeout = std::chrono::seconds(2);
 
 // Runs `call` on a thread of its own: OK when it has returned in time. Otherwise DeadlineExceeded,
 // and the thread is left to its fate, with what `call` captured; `call` must therefore own all that
-// it touches. After kStuckCallsMax of them further calls fail at once. `what` is for the message.
+// it touches. While kStuckCallsMax of them have not returned further calls fail at once. `what` is
+// for the message.
 absl::Status RunWithDeadline(std::string_view what, Duration timeout, std::function<void()> call);
 
-inline constexpr int kStuckCallsMax = 4;
+inline constexpr std::size_t kStuckCallsMax = 4;
 
 // The same for a call with a result.
 template <typename Result>
