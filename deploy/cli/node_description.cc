@@ -111,7 +111,7 @@ absl::StatusOr<NodeDescription> ParseNodeDescription(std::string_view json,
                                                      const std::string& file) {
   try {
     const nlohmann::json root = nlohmann::json::parse(json);
-    if (root.at("version").get<int>() != kVersion) {
+    if (root.at("version") != kVersion) {
       return absl::InvalidArgumentError(absl::StrFormat(
           "%s: its version is not %d; describe the node with the same release", file, kVersion));
     }

@@ -1,6 +1,8 @@
 #include "engine/doctor/peer_facts.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -37,6 +39,36 @@ void Compare(const std::string& node, const Comparison& line, Report* report) {
   } else {
     report->Warn(line.id, "node " + node, found, "the same", line.next_step);
   }
+}
+
+// What a peer may not say, though it is JSON.
+struct Fault {
+  const char* key;
+  const char* expected;
+};
+
+// nlohmann would convert a float, which is undefined where it is out of range. Throws Fault, and
+// nlohmann's exceptions.
+template <typename Integer>
+Integer ReadCount(const nlohmann::json& root, const char* key) {
+  const nlohmann::json& value = root.at(key);
+  if (!value.is_number_unsigned() ||
+      value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<Integer>::max()}) {
+    throw Fault{key, "a whole number of at least 0"};
+  }
+  return value.get<Integer>();
+}
+
+// Of one line, since it is printed. Throws as ReadCount does.
+std::string ReadLine(const nlohmann::json& root, const char* key) {
+  constexpr std::size_t kBytesMax = 256;
+  std::string text = root.at(key).get<std::string>();
+  if (text.size() > kBytesMax || std::any_of(text.begin(), text.end(), [](char c) {
+        return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+      })) {
+    throw Fault{key, "at most 256 bytes without control characters"};
+  }
+  return text;
 }
 
 }  // namespace
@@ -76,23 +108,26 @@ std::string ToJson(const PeerFacts& facts) {
 absl::StatusOr<PeerFacts> ParsePeerFacts(std::string_view json) {
   try {
     const nlohmann::json root = nlohmann::json::parse(json);
-    if (root.at("version").get<int>() != kVersion) {
+    if (root.at("version") != kVersion) {
       return absl::InvalidArgumentError(
           "the other node's doctor is of another release; use one release on all nodes");
     }
-    return PeerFacts{root.at("node").get<std::string>(),
-                     root.at("program_version").get<std::string>(),
-                     root.at("config_hash").get<std::uint64_t>(),
-                     root.at("kernel").get<std::string>(),
-                     root.at("gpu_driver").get<std::string>(),
-                     root.at("checkpoint_index_hash").get<std::uint64_t>(),
-                     root.at("checkpoint_bytes").get<std::int64_t>(),
-                     root.at("control_mtu").get<std::int64_t>(),
-                     root.at("bootstrap_mtu").get<std::int64_t>(),
-                     root.at("unix_milliseconds").get<std::int64_t>()};
+    return PeerFacts{ReadLine(root, "node"),
+                     ReadLine(root, "program_version"),
+                     ReadCount<std::uint64_t>(root, "config_hash"),
+                     ReadLine(root, "kernel"),
+                     ReadLine(root, "gpu_driver"),
+                     ReadCount<std::uint64_t>(root, "checkpoint_index_hash"),
+                     ReadCount<std::int64_t>(root, "checkpoint_bytes"),
+                     ReadCount<std::int64_t>(root, "control_mtu"),
+                     ReadCount<std::int64_t>(root, "bootstrap_mtu"),
+                     ReadCount<std::int64_t>(root, "unix_milliseconds")};
   } catch (const nlohmann::json::exception& fault) {
     return absl::InvalidArgumentError(
         absl::StrFormat("the other node's facts cannot be read: %s", fault.what()));
+  } catch (const Fault& fault) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the other node's facts cannot be read: %s: expected %s", fault.key, fault.expected));
   }
 }
 
