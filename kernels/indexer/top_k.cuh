@@ -3,6 +3,7 @@
 #include "kernels/indexer/top_k.h"
 #include "kernels/simt/launch.h"
 #include "kernels/simt/simt.h"
+#include "kernels/sortable_key.cuh"
 
 // A radix select over sortable keys: three passes of histograms (11, 11 and 10 bits from the top)
 // find the k-th largest key and how many of its equals belong to the result; one more pass counts
@@ -22,12 +23,6 @@ struct TopKShared {
   simt::SharedArray<int, kWarps> above;  // keys larger than the threshold, by warp
   simt::SharedArray<int, kWarps> equal;
 };
-
-// Larger floats to larger integers; adding zero makes -0 the same key as +0.
-SIMT_DEVICE std::uint32_t sortable_key(float score) {
-  const std::uint32_t bits = simt::bits_of(score + 0.0F);
-  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-}
 
 // The threshold as far as it is known: keys whose bits above `shift` equal `prefix` are in doubt.
 struct TopKThreshold {
