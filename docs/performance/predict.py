@@ -24,6 +24,7 @@ PREFETCH_SHARE = 0.7           # of an exchange's wait that they recover
 EXCHANGE_BASE_S = 16e-6        # one-shot between two ranks, small payload
 EXCHANGE_BYTES_PER_S = 10e9    # beyond it
 SM_BYTES_PER_S = 80e9          # one SM from L2
+SMS = 48
 TENSOR_FLOPS = 188e12          # FP8 mma, dense
 
 LAYERS, WINDOW_ONLY, OVERLAP, DENSE = 43, 2, 21, 20
@@ -38,6 +39,7 @@ DRAFT_STAGES, DRAFT_ROWS = 3, 5
 STREAMS, MIXES = 4, 24
 E2M1_BYTES = 0.5 + 1 / 32      # with its scales
 SPLIT_ENTRIES = 64
+TOP_K_PART_KEYS = 16384
 
 # Expected share of the bus: large streams, small ones that start and end within microseconds.
 # 0.94 is what a published engine's expert kernels reach of its streaming rate on another chip.
@@ -77,6 +79,17 @@ def attention_bytes(rows: int, entries: int) -> tuple[float, float]:
     return rows * entries * ENTRY_BYTES, rows * partial / 4
 
 
+def top_k_s(rows: int, keys: int) -> float:
+    """A block reads its part of a row's scores five times, as fast as one SM can from L2; the last
+    one of a row then the parts' candidates."""
+    if keys <= TOP_K:
+        return 0.0
+    parts = -(-keys // TOP_K_PART_KEYS)
+    waves = -(-rows * parts // SMS)
+    candidates = parts * TOP_K if parts > 1 else 0
+    return 5 * 4 * (waves * min(keys, TOP_K_PART_KEYS) + candidates) / SM_BYTES_PER_S
+
+
 def layer_phases(rows: int, sequences: int, context: int) -> list[Phase]:
     h, n = HIDDEN, RANKS
     tokens = rows / sequences
@@ -108,9 +121,8 @@ def layer_phases(rows: int, sequences: int, context: int) -> list[Phase]:
               0 if fused else 2, waits_first=False),
         Phase("index scores", OVERLAP, sequences * keys * KEY_BYTES + rows * keys * 4, MEDIUM, 1,
               rows * keys * INDEX_HEADS * INDEX_DIM * 2),
-        # One block a row reads the scores five times, as fast as one SM can from L2.
-        Phase("top k", OVERLAP, max(rows / 4, BUS_BYTES_PER_S * SMALL / SM_BYTES_PER_S)
-              * keys * 4 * 5 if keys > TOP_K else 0, SMALL, 0 if fused else 1),
+        Phase("top k", OVERLAP, top_k_s(rows, keys) * BUS_BYTES_PER_S * SMALL, SMALL,
+              0 if fused else 1),
     ]
     for name, count, entries in (("window attention", WINDOW_ONLY, WINDOW),
                                  ("sparse attention, ratio 4", OVERLAP,
