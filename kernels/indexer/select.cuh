@@ -11,14 +11,14 @@
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
-// Grid: stretches of keys, rows.
+// Grid: rows, stretches of keys.
 // Limits: 248 registers.
 SIMT_KERNEL(kIndexThreads) select_entries(SelectArguments arguments) {
   auto& shared = simt::shared<TopKPartShared<kIndexWarps>>();
   simt::dependency_trigger();
   simt::dependency_wait();
-  const int row = simt::block_index_y();
-  const int block = simt::block_index();
+  const int row = simt::block_index();
+  const int block = simt::block_index_y();
   const int visible = arguments.score.visible[row];
   // A row that may have all its entries needs no scores.
   const bool all = visible <= arguments.top_k.k;
