@@ -5,8 +5,8 @@
 #include "kernels/simt/launch.h"
 #include "kernels/simt/simt.h"
 
-// Attention over a list of stored entries. A block takes one row, 32 of its heads and 64 entries of
-// the list, in two tiles of 32: the entries are widened to bf16 in shared memory once and serve
+// Attention over a list of stored entries. A block takes one row, 32 of its heads and a stretch of
+// the list, in tiles of 32: the entries are widened to bf16 in shared memory once and serve
 // all heads both as keys and as values. A second kernel joins the splits in order.
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
@@ -198,7 +198,8 @@ SIMT_DEVICE void load_queries(AttendShared& shared,
   simt::async_commit();
 }
 
-// Grid: rows, splits, groups of heads.
+// Grid: rows, splits, groups of heads. Rows of a sequence that read the same entries stand side by
+// side, so that all but the first find them in the L2.
 // Limits: 128 registers.
 SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
   auto& shared = simt::shared<AttendShared>();
@@ -208,8 +209,9 @@ SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
   const int split = simt::block_index_y();
   const int first_head = simt::block_index_z() * kHeadsPerBlock;
   const int count = arguments.window_count[row] + arguments.compressed_count[row];
-  const int begin = split * kSplitEntries;
-  const int end = begin + kSplitEntries < count ? begin + kSplitEntries : count;
+  const int stretch = SplitEntriesOf(count);
+  const int begin = split * stretch;
+  const int end = begin + stretch < count ? begin + stretch : count;
   if (begin >= end) {
     return;
   }
@@ -263,7 +265,8 @@ SIMT_KERNEL(kLatentThreads) join_splits(AttentionArguments arguments, int splits
   const int row = simt::block_index() / arguments.heads;
   const int head = simt::block_index() % arguments.heads;
   const int count = arguments.window_count[row] + arguments.compressed_count[row];
-  const int live = (count + kSplitEntries - 1) / kSplitEntries;
+  const int stretch = SplitEntriesOf(count);
+  const int live = count > 0 ? (count + stretch - 1) / stretch : 0;
   const auto at = [&](int split) {
     return (static_cast<std::int64_t>(row) * splits + split) * arguments.heads + head;
   };

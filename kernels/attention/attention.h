@@ -27,9 +27,12 @@ struct EntryWriteArguments {
   const std::int32_t* slots;  // [rows]; negative: not stored
 };
 
-// Entries of a row's list that one block attends to. A list is cut at multiples of this, so that
-// the order of additions follows from the list alone.
+// A block attends to a stretch of a row's list of entries, so many or a multiple of it: as few
+// times this as leave no more than kSplitsMax stretches. The order of additions follows from the
+// length of the list alone. A partial result is as many bytes as 112 entries, written and read
+// back: lists of a long context are not cut finer than fills the chip.
 constexpr int kSplitEntries = 64;
+constexpr int kSplitsMax = 24;
 constexpr int kHeadsPerBlock = 32;
 
 // For each row and head: s_k = (q . k) / sqrt(512) over the row's list of entries (its window in
@@ -60,8 +63,15 @@ struct AttentionArguments {
   std::uint16_t* out;  // bf16 [rows, heads, 512], out
 };
 
+// Entries of each stretch of a list but the last one's.
+SIMT_HOST_DEVICE constexpr int SplitEntriesOf(int entries) {
+  const int units = (entries + kSplitEntries - 1) / kSplitEntries;
+  return (units + kSplitsMax - 1) / kSplitsMax * kSplitEntries;
+}
 constexpr int SplitsOf(const AttentionArguments& arguments) {
-  return (arguments.window_max + arguments.compressed_max + kSplitEntries - 1) / kSplitEntries;
+  const int units =
+      (arguments.window_max + arguments.compressed_max + kSplitEntries - 1) / kSplitEntries;
+  return units < kSplitsMax ? units : kSplitsMax;
 }
 
 int LaunchQuery(const QueryArguments& arguments, void* stream);

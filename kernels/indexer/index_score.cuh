@@ -138,12 +138,13 @@ SIMT_DEVICE void score_keys(const IndexScoreArguments& arguments, int row, int b
   }
 }
 
-// Grid: stretches of keys, rows.
+// Grid: rows, stretches of keys: rows of a sequence read a stretch side by side, so that all but the
+// first find it in the L2, which does not hold the keys of a long context.
 // Limits: 248 registers.
 SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
   simt::dependency_trigger();
   simt::dependency_wait();
-  score_keys(arguments, simt::block_index_y(), simt::block_index());
+  score_keys(arguments, simt::block_index(), simt::block_index_y());
 }
 
 inline int run_index_query(const IndexQueryArguments& arguments, void* stream) {
@@ -158,7 +159,7 @@ inline bool holds(const IndexScoreArguments& arguments) {
 }
 inline GridShape grid_of(const IndexScoreArguments& arguments) {
   const int keys_max = arguments.pages_max * arguments.pages.keys_per_page;
-  return {.blocks = {(keys_max + kKeysPerBlock - 1) / kKeysPerBlock, arguments.rows, 1},
+  return {.blocks = {arguments.rows, (keys_max + kKeysPerBlock - 1) / kKeysPerBlock, 1},
           .threads = kIndexThreads,
           .dependent = true};
 }

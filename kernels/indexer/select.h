@@ -11,8 +11,10 @@ namespace sparkspan::kernels {
 // scored.
 struct SelectArguments {
   IndexScoreArguments score;
-  TopKArguments top_k;     // of score.scores and score.visible
-  std::int32_t* arrivals;  // [rows], zero before and after
+  TopKArguments top_k;  // of score.scores and score.visible; part_keys a multiple of kKeysPerBlock
+  // [rows, TopKParts], zero before and after: of the blocks that score a part. top_k.arrivals are
+  // of the parts.
+  std::int32_t* arrivals;
 };
 
 int LaunchSelect(const SelectArguments& arguments, void* stream);

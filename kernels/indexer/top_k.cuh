@@ -3,11 +3,13 @@
 #include "kernels/indexer/top_k.h"
 #include "kernels/simt/launch.h"
 #include "kernels/simt/simt.h"
+#include "kernels/sortable_key.cuh"
 
 // A radix select over sortable keys: three passes of histograms (11, 11 and 10 bits from the top)
 // find the k-th largest key and how many of its equals belong to the result; one more pass counts
 // what each warp's stretch of the row contributes and a last one writes it, in order of index.
-// No sorting, no float atomics, one chain of integer sums: the result is exact.
+// No sorting, no float atomics, one chain of integer sums: the result is exact. A long row is cut
+// into parts; the k best of all are among the k best of each, of which the last block selects.
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
@@ -22,12 +24,6 @@ struct TopKShared {
   simt::SharedArray<int, kWarps> above;  // keys larger than the threshold, by warp
   simt::SharedArray<int, kWarps> equal;
 };
-
-// Larger floats to larger integers; adding zero makes -0 the same key as +0.
-SIMT_DEVICE std::uint32_t sortable_key(float score) {
-  const std::uint32_t bits = simt::bits_of(score + 0.0F);
-  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-}
 
 // The threshold as far as it is known: keys whose bits above `shift` equal `prefix` are in doubt.
 struct TopKThreshold {
@@ -87,13 +83,14 @@ SIMT_DEVICE TopKThreshold narrow_threshold(TopKShared<kWarps>& shared,
   return {known.prefix | static_cast<std::uint32_t>(digit) << shift, shared.choice[1]};
 }
 
-// Each warp owns a stretch of the row: counts it, learns where its results begin, writes them.
-template <int kWarps>
+// Each warp owns a stretch of the scores: counts it, learns where its results begin, writes them:
+// write(place, i) for the i-th score.
+template <int kWarps, class Write>
 SIMT_DEVICE void compact_by_index(TopKShared<kWarps>& shared,
                                   const float* scores,
                                   int visible,
                                   TopKThreshold threshold,
-                                  std::int32_t* indices) {
+                                  const Write& write) {
   const int stretch = (visible + kWarps * 32 - 1) / (kWarps * 32) * 32;
   const int warp = simt::warp_index();
   const int lane = simt::lane_index();
@@ -130,44 +127,113 @@ SIMT_DEVICE void compact_by_index(TopKShared<kWarps>& shared,
     const bool taken = (live && key > threshold.prefix) || (is_equal && rank < threshold.wanted);
     const std::uint32_t all_taken = simt::ballot(taken);
     if (taken) {
-      indices[written + simt::count_bits(all_taken & lower_lanes)] = i + lane;
+      write(written + simt::count_bits(all_taken & lower_lanes), i + lane);
     }
     written += simt::count_bits(all_taken);
     equal_before += simt::count_bits(equals);
   }
 }
 
-// The block selects among a row's scores; any number of warps selects the same.
-template <int kWarps>
-SIMT_DEVICE void select_row(TopKShared<kWarps>& shared, const TopKArguments& arguments, int row) {
-  const float* scores = arguments.scores + row * arguments.row_stride;
-  std::int32_t* indices = arguments.indices + static_cast<std::int64_t>(row) * arguments.k;
-  const int visible = arguments.visible[row];
-  if (visible <= arguments.k) {
-    for (int i : simt::block_stride(arguments.k)) {
-      indices[i] = i < visible ? i : -1;
+// The block writes the k best of `count` scores, or all of fewer; any number of warps selects the
+// same.
+template <int kWarps, class Write>
+SIMT_DEVICE void select_best(
+    TopKShared<kWarps>& shared, const float* scores, int count, int k, const Write& write) {
+  if (count <= k) {
+    for (int i : simt::block_stride(count)) {
+      write(i, i);
     }
     return;
   }
-  TopKThreshold threshold{0, arguments.k};
-  threshold = narrow_threshold(shared, scores, visible, threshold, 21, 11);
-  threshold = narrow_threshold(shared, scores, visible, threshold, 10, 11);
-  threshold = narrow_threshold(shared, scores, visible, threshold, 0, 10);
-  compact_by_index(shared, scores, visible, threshold, indices);
+  TopKThreshold threshold{0, k};
+  threshold = narrow_threshold(shared, scores, count, threshold, 21, 11);
+  threshold = narrow_threshold(shared, scores, count, threshold, 10, 11);
+  threshold = narrow_threshold(shared, scores, count, threshold, 0, 10);
+  compact_by_index(shared, scores, count, threshold, write);
 }
 
-// Limits: 48 registers.
+// The parts that a row has in this launch.
+SIMT_DEVICE int parts_of_row(const TopKArguments& arguments, int row) {
+  const int visible = arguments.visible[row];
+  return visible <= arguments.k || visible <= arguments.part_keys
+             ? 1
+             : (visible + arguments.part_keys - 1) / arguments.part_keys;
+}
+
+// The block selects among one part of a row, and among all their candidates if it comes last.
+template <int kWarps>
+SIMT_DEVICE void select_part(TopKShared<kWarps>& shared,
+                             simt::SharedArray<int, 1>& is_last,
+                             const TopKArguments& arguments,
+                             int row,
+                             int part) {
+  const float* scores = arguments.scores + row * arguments.row_stride;
+  std::int32_t* indices = arguments.indices + static_cast<std::int64_t>(row) * arguments.k;
+  const int visible = arguments.visible[row];
+  const int parts = parts_of_row(arguments, row);
+  if (parts == 1) {
+    select_best(
+        shared, scores, visible, arguments.k, [&](int place, int i) { indices[place] = i; });
+    for (int i = visible + simt::thread_index(); i < arguments.k; i += simt::block_threads()) {
+      indices[i] = -1;
+    }
+    return;
+  }
+  const int of_part = TopKCandidatesOfPart(arguments);
+  const std::int64_t first = row * TopKCandidates(arguments);
+  std::int32_t* candidates = arguments.candidates + first;
+  float* candidate_scores = arguments.candidate_scores + first;
+  const int begin = part * arguments.part_keys;
+  const int rest = visible - begin;
+  const int count = rest < arguments.part_keys ? rest : arguments.part_keys;
+  select_best(shared, scores + begin, count, arguments.k, [&](int place, int i) {
+    candidates[part * of_part + place] = begin + i;
+    candidate_scores[part * of_part + place] = scores[begin + i];
+  });
+  if (!simt::arrive_last(arguments.arrivals + row, parts, is_last)) {
+    return;
+  }
+  const int in_last = visible - (parts - 1) * arguments.part_keys;
+  const int all = (parts - 1) * of_part + (in_last < of_part ? in_last : of_part);
+  select_best(shared, candidate_scores, all, arguments.k, [&](int place, int i) {
+    indices[place] = candidates[i];
+  });
+}
+
+template <int kWarps>
+struct TopKPartShared {
+  TopKShared<kWarps> top_k;
+  simt::SharedArray<int, 1> is_last;
+};
+
+// Grid: parts, rows.
+// Limits: 64 registers.
 SIMT_KERNEL(kTopKWarps * 32, 1) top_k(TopKArguments arguments) {
-  auto& shared = simt::shared<TopKShared<kTopKWarps>>();
+  auto& shared = simt::shared<TopKPartShared<kTopKWarps>>();
   simt::dependency_trigger();
   simt::dependency_wait();
-  select_row(shared, arguments, simt::block_index());
+  const int part = simt::block_index();
+  const int row = simt::block_index_y();
+  if (part < parts_of_row(arguments, row)) {
+    select_part(shared.top_k, shared.is_last, arguments, row, part);
+  }
+}
+
+inline bool holds(const TopKArguments& arguments) {
+  return arguments.part_keys > 0 &&
+         (TopKParts(arguments) == 1 ||
+          (arguments.candidates != nullptr && arguments.candidate_scores != nullptr &&
+           arguments.arrivals != nullptr));
 }
 
 inline int run_top_k(const TopKArguments& arguments, void* stream) {
-  const GridShape grid{
-      .blocks = {arguments.rows, 1, 1}, .threads = kTopKWarps * 32, .dependent = true};
-  return simt::launch<TopKShared<kTopKWarps>>(grid, stream, top_k, arguments);
+  if (!holds(arguments)) {
+    return kInvalidArguments;
+  }
+  const GridShape grid{.blocks = {static_cast<int>(TopKParts(arguments)), arguments.rows, 1},
+                       .threads = kTopKWarps * 32,
+                       .dependent = true};
+  return simt::launch<TopKPartShared<kTopKWarps>>(grid, stream, top_k, arguments);
 }
 
 }  // namespace SIMT_TARGET

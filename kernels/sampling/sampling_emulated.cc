@@ -1,4 +1,5 @@
 #include "kernels/sampling/draft.cuh"
+#include "kernels/sampling/sample.cuh"
 #include "kernels/sampling/sampling.cuh"
 
 namespace sparkspan::kernels {
@@ -11,6 +12,15 @@ void EmulateAccept(const AcceptArguments& arguments) {
 }
 void EmulateDraftTurn(const DraftTurnArguments& arguments) {
   simt::expect_launched(run_draft_turn(arguments, nullptr));
+}
+void EmulateMeasureScores(const SampleArguments& arguments) {
+  simt::expect_launched(run_measure_scores(arguments, nullptr));
+}
+void EmulateCountScores(const CountScoresArguments& arguments) {
+  simt::expect_launched(run_count_scores(arguments, nullptr));
+}
+void EmulateDrawTokens(const SampleArguments& arguments) {
+  simt::expect_launched(run_draw_tokens(arguments, nullptr));
 }
 
 }  // namespace sparkspan::kernels

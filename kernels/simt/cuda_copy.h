@@ -118,6 +118,10 @@ template <class T>
 __device__ __forceinline__ T atomic_add(T* to, T value) {
   return atomicAdd(to, value);
 }
+// CUDA knows 64 bits as unsigned long long only.
+__device__ __forceinline__ std::uint64_t atomic_add(std::uint64_t* to, std::uint64_t value) {
+  return atomicAdd(reinterpret_cast<unsigned long long*>(to), value);
+}
 template <class T>
 __device__ __forceinline__ T atomic_max(T* to, T value) {
   return atomicMax(to, value);

@@ -231,8 +231,8 @@ void MeasureCache(unsigned char* buffer, double bus) {
   a.rope = Allocate<float>(kRopeDim);
   a.rows = 1;
   a.heads = kAttentionHeads;
-  a.partial = Allocate<float>(std::size_t{kEntries} / kSplitEntries * kAttentionHeads * kHeadDim);
-  a.partial_stats = Allocate<float>(kEntries / kSplitEntries * kAttentionHeads * 2);
+  a.partial = Allocate<float>(std::size_t{kSplitsMax} * kAttentionHeads * kHeadDim);
+  a.partial_stats = Allocate<float>(kSplitsMax * kAttentionHeads * 2);
   a.out = Allocate<std::uint16_t>(kAttentionHeads * kHeadDim);
   us = Microseconds([&](int repeat) {
     a.compressed = {buffer + std::size_t{kEntries} * kEntryBytes * (repeat % 32), 0, kEntries};

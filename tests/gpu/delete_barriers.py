@@ -27,6 +27,8 @@ TESTS = {
     "feed_forward.cuh": "*Route*:*FusedExperts*",
     "linear_tile.cuh": "*Linear*",
     "projections.cuh": "*Latents*:*Queries*:*Output*",
+    "filter.cuh": "*Sample*",
+    "sample.cuh": "*Sample*",
     "sampling.cuh": "*Pick*:*Accept*",
     "top_k.cuh": "*TopK*",
 }

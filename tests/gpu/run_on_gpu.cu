@@ -19,6 +19,7 @@
 #include "kernels/norm/rms_norm.h"
 #include "kernels/router/router.h"
 #include "kernels/sampling/draft.h"
+#include "kernels/sampling/sample.h"
 #include "kernels/sampling/sampling.h"
 
 // Called by managed_memory.cc, because nvcc takes a replaced operator new for device code too.
@@ -53,8 +54,10 @@ SPARKSPAN_ON_GPU(Attention, AttentionArguments)
 SPARKSPAN_ON_GPU(Combine, CombineArguments)
 SPARKSPAN_ON_GPU(CompressEntries, CompressArguments)
 SPARKSPAN_ON_GPU(CompressKeys, CompressArguments)
+SPARKSPAN_ON_GPU(CountScores, CountScoresArguments)
 SPARKSPAN_ON_GPU(Down, DownArguments)
 SPARKSPAN_ON_GPU(DraftTurn, DraftTurnArguments)
+SPARKSPAN_ON_GPU(DrawTokens, SampleArguments)
 SPARKSPAN_ON_GPU(Embed, EmbedArguments)
 SPARKSPAN_ON_GPU(EntryWrite, EntryWriteArguments)
 SPARKSPAN_ON_GPU(ExpertsDown, ExpertsDownArguments)
@@ -66,6 +69,7 @@ SPARKSPAN_ON_GPU(IndexScore, IndexScoreArguments)
 SPARKSPAN_ON_GPU(Latents, LatentsArguments)
 SPARKSPAN_ON_GPU(Linear, LinearArguments)
 SPARKSPAN_ON_GPU(Linears, LinearBatch)
+SPARKSPAN_ON_GPU(MeasureScores, SampleArguments)
 SPARKSPAN_ON_GPU(Mix, MixArguments)
 SPARKSPAN_ON_GPU(OpenStreams, OpenStreamsArguments)
 SPARKSPAN_ON_GPU(Output, OutputArguments)

@@ -295,13 +295,9 @@ TEST(Sampler, PicksWhatTheDevicePicks) {
   std::vector<kernels::Picked> partial(kRows * kernels::PickBlocks(kTokens));
   std::vector<kernels::Picked> device(kRows);
   kernels::emulator::Emulation emulation;
-  kernels::EmulatePick({logits.data(),
-                        nullptr,
-                        nullptr,
+  kernels::EmulatePick({{logits.data(), nullptr, nullptr, kTokens, 0},
                         settings.data(),
                         kRows,
-                        kTokens,
-                        0,
                         partial.data(),
                         device.data()});
   for (int row = 0; row < kRows; ++row) {

@@ -80,6 +80,44 @@ struct Activation {
       : bf16(At(rows * width)), codes(At(rows * width)), scales(At(rows * width / 128)) {}
 };
 
+// What a compressor needs beside its projections, of the first rows of a sequence.
+struct CompressorInputs {
+  int ratio = 0;
+  int width = 0;
+  std::vector<float> ape;
+  std::vector<std::uint16_t> gain;
+  std::vector<std::int32_t> zeros;
+  std::vector<float> ring;
+  std::vector<std::int32_t> boundaries;
+  std::vector<std::int32_t> slots;
+  std::vector<float> rope;
+
+  CompressArguments Arguments(const float* projected,
+                              const std::int32_t* positions,
+                              std::uint8_t* stored) {
+    CompressArguments c{};
+    c.rows = {projected,
+              ape.data(),
+              positions,
+              zeros.data(),
+              zeros.data(),
+              ring.data(),
+              0,
+              2 * ratio,
+              ratio,
+              width};
+    c.boundary_rows = boundaries.data();
+    c.slots = slots.data();
+    c.entries = static_cast<int>(boundaries.size());
+    c.gain = gain.data();
+    c.rope = rope.data();
+    c.epsilon = kEpsilon;
+    c.pages = {stored, 0, 1 << 20};
+    c.index = {stored, 0, 1 << 20};
+    return c;
+  }
+};
+
 // One block of the model for some rows of one sequence, every step of it a kernel.
 class Layer {
  public:
@@ -109,7 +147,7 @@ class Layer {
   }
 
   std::vector<std::uint16_t> Run(std::vector<std::uint16_t> streams,
-                                 const std::vector<std::int64_t>& tokens) {
+                                 const std::vector<std::int64_t>& tokens) const {
     streams = Sublayer(
         streams, "hc_attn_", "attn_norm.weight", [&](const Activation& x) { return Attend(x); });
     return Sublayer(streams, "hc_ffn_", "ffn_norm.weight", [&](const Activation& x) {
@@ -144,7 +182,7 @@ class Layer {
     return stored;
   }
 
- private:
+ protected:
   template <class T>
   std::vector<T> Get(const std::string& name) const {
     return tensors_.Get<T>(prefix_ + name);
@@ -180,29 +218,29 @@ class Layer {
     }
   }
 
-  void Product(const Weight& weight,
-               const Activation& x,
-               bool codes,
-               int groups,
-               OutputFormat format,
-               void* out) const {
-    EmulateLinear({.weight_format = weight.format,
-                   .activation_format = codes ? ActivationFormat::kE4m3 : ActivationFormat::kBf16,
-                   .output_format = format,
-                   .weight = weight.data.data(),
-                   .weight_scale = weight.scale.data(),
-                   .n = weight.n,
-                   .k = weight.k,
-                   .activation = codes ? static_cast<const void*>(x.codes.data())
-                                       : static_cast<const void*>(x.bf16.data()),
-                   .activation_scale = codes ? x.scales.data() : nullptr,
-                   .groups = groups,
-                   .output = out,
-                   .rows = rows_});
+  LinearArguments Product(const Weight& weight,
+                          const Activation& x,
+                          bool codes,
+                          int groups,
+                          OutputFormat format,
+                          void* out) const {
+    return {.weight_format = weight.format,
+            .activation_format = codes ? ActivationFormat::kE4m3 : ActivationFormat::kBf16,
+            .output_format = format,
+            .weight = weight.data.data(),
+            .weight_scale = weight.scale.data(),
+            .n = weight.n,
+            .k = weight.k,
+            .activation = codes ? static_cast<const void*>(x.codes.data())
+                                : static_cast<const void*>(x.bf16.data()),
+            .activation_scale = codes ? x.scales.data() : nullptr,
+            .groups = groups,
+            .output = out,
+            .rows = rows_};
   }
   std::vector<float> Floats(const Weight& weight, const Activation& x, bool codes) const {
     std::vector<float> out(At(rows_ * weight.n));
-    Product(weight, x, codes, 1, OutputFormat::kFloat, out.data());
+    EmulateLinear(Product(weight, x, codes, 1, OutputFormat::kFloat, out.data()));
     return out;
   }
   std::vector<std::uint16_t> Halves(const Weight& weight,
@@ -210,7 +248,7 @@ class Layer {
                                     bool codes,
                                     int groups = 1) const {
     std::vector<std::uint16_t> out(At(rows_ * weight.n));
-    Product(weight, x, codes, groups, OutputFormat::kBf16, out.data());
+    EmulateLinear(Product(weight, x, codes, groups, OutputFormat::kBf16, out.data()));
     return out;
   }
 
@@ -270,46 +308,41 @@ class Layer {
     return out;
   }
 
-  std::vector<float> Attend(const Activation& x) const {
-    const Activation qr = Normalized(
-        Halves(E4m3("attn.wq_a", kQRank, kHidden), x, true), "attn.q_norm.weight", kQRank);
-    auto q = Halves(E4m3("attn.wq_b", heads_ * kHeadDim, kQRank), qr, true);
-    EmulateQuery({q.data(), rope_.data(), kEpsilon, rows_, heads_});
-
-    std::vector<std::uint8_t> window = earlier_;
-    const auto written = Entries(x);
-    window.insert(window.end(), written.begin(), written.end());
-    const int entries = static_cast<int>(window.size()) / kEntryBytes;
-
-    // Row r sees window entries 0 to r, and the compressed entries that its token completed; a
-    // drafted row sees the whole window.
-    AttentionArguments a{};
-    std::vector<std::int32_t> window_slots, window_count, compressed_count;
+  // Row r sees window entries 0 to r, and the compressed entries that its token completed; a
+  // drafted row sees the whole window.
+  struct EntryLists {
+    std::vector<std::int32_t> window_slots, window_count, compressed_count, table;
+  };
+  EntryLists ListsOf(int entries) const {
+    EntryLists lists;
     for (int row = 0; row < rows_; ++row) {
       for (int entry = 0; entry < entries; ++entry) {
-        window_slots.push_back(entry);
+        lists.window_slots.push_back(entry);
       }
-      window_count.push_back(drafts_ ? entries : row + 1);
-      compressed_count.push_back(ratio_ == 0 ? 0 : (row + 1) / ratio_);
+      lists.window_count.push_back(drafts_ ? entries : row + 1);
+      lists.compressed_count.push_back(ratio_ == 0 ? 0 : (row + 1) / ratio_);
+      lists.table.push_back(0);
     }
-    std::vector<std::uint8_t> compressed(At(rows_ * kEntryBytes));
-    std::vector<std::int32_t> chosen(At(rows_ * kTopK), -1);
-    const std::vector<std::int32_t> table(rows_, 0);
-    if (compressed_count.back() > 0) {
-      Compress(x, "attn.compressor.", kHeadDim, compressed.data());
-      Index(x, qr, compressed_count, table, chosen);
-    }
+    return lists;
+  }
+
+  Activation AttendTo(const EntryLists& lists,
+                      const std::vector<std::uint16_t>& q,
+                      std::vector<std::uint8_t>& window,
+                      std::vector<std::uint8_t>& compressed,
+                      const std::vector<std::int32_t>& chosen) const {
     const auto sink = Get<float>("attn.attn_sink");
+    AttentionArguments a{};
     a.q = q.data();
     a.window = {window.data(), 0, 1 << 20};
-    a.window_slots = window_slots.data();
-    a.window_count = window_count.data();
-    a.window_max = entries;
+    a.window_slots = lists.window_slots.data();
+    a.window_count = lists.window_count.data();
+    a.window_max = static_cast<int>(lists.window_slots.size()) / rows_;
     a.compressed = {compressed.data(), 0, 1 << 20};
     a.compressed_slots = chosen.data();
-    a.page_table = table.data();
+    a.page_table = lists.table.data();
     a.pages_max = 1;
-    a.compressed_count = compressed_count.data();
+    a.compressed_count = lists.compressed_count.data();
     a.compressed_max = kTopK;
     a.sink = sink.data();
     a.rope = rope_.data();
@@ -322,6 +355,28 @@ class Layer {
     a.partial_stats = stats.data();
     a.out = o.bf16.data();
     EmulateAttention(a);
+    return o;
+  }
+
+  std::vector<float> Attend(const Activation& x) const {
+    const Activation qr = Normalized(
+        Halves(E4m3("attn.wq_a", kQRank, kHidden), x, true), "attn.q_norm.weight", kQRank);
+    auto q = Halves(E4m3("attn.wq_b", heads_ * kHeadDim, kQRank), qr, true);
+    EmulateQuery({q.data(), rope_.data(), kEpsilon, rows_, heads_});
+
+    std::vector<std::uint8_t> window = earlier_;
+    const auto written = Entries(x);
+    window.insert(window.end(), written.begin(), written.end());
+    const int entries = static_cast<int>(window.size()) / kEntryBytes;
+
+    const EntryLists lists = ListsOf(entries);
+    std::vector<std::uint8_t> compressed(At(rows_ * kEntryBytes));
+    std::vector<std::int32_t> chosen(At(rows_ * kTopK), -1);
+    if (lists.compressed_count.back() > 0) {
+      Compress(x, "attn.compressor.", kHeadDim, compressed.data());
+      Index(x, qr, lists.compressed_count, lists.table, chosen);
+    }
+    const Activation o = AttendTo(lists, q, window, compressed, chosen);
 
     Activation z(rows_, kGroups * kORank);
     z.bf16 =
@@ -330,40 +385,30 @@ class Layer {
     return Floats(E4m3("attn.wo_b", kHidden, kGroups * kORank), z, true);
   }
 
+  CompressorInputs CompressorOf(const std::string& name, int d) const {
+    CompressorInputs inputs;
+    inputs.ratio = ratio_;
+    inputs.width = ratio_ == 4 ? 2 * d : d;
+    inputs.ape = Get<float>(name + "ape");
+    inputs.gain = Get<std::uint16_t>(name + "norm.weight");
+    inputs.zeros.resize(At(rows_));
+    inputs.ring.resize(At(2 * ratio_ * 2 * inputs.width));
+    for (int row = ratio_ - 1; row < rows_; row += ratio_) {
+      inputs.boundaries.push_back(row);
+      inputs.slots.push_back(row / ratio_);
+      AddRope(inputs.rope, true, row / ratio_ * ratio_);
+    }
+    return inputs;
+  }
+  Weight CompressorWeight(const std::string& name) const {
+    return Bf16({name + "wkv", name + "wgate"}, kHidden);
+  }
+
   // The entries that the rows complete, into `stored`.
   void Compress(const Activation& x, const std::string& name, int d, std::uint8_t* stored) const {
-    const int width = ratio_ == 4 ? 2 * d : d;
-    const auto projected = Floats(Bf16({"" + name + "wkv", name + "wgate"}, kHidden), x, false);
-    const auto ape = Get<float>(name + "ape");
-    const auto gain = Get<std::uint16_t>(name + "norm.weight");
-    const std::vector<std::int32_t> zeros(rows_, 0);
-    std::vector<float> ring(At(2 * ratio_ * 2 * width));
-    std::vector<std::int32_t> boundaries, slots;
-    std::vector<float> rope;
-    for (int row = ratio_ - 1; row < rows_; row += ratio_) {
-      boundaries.push_back(row);
-      slots.push_back(row / ratio_);
-      AddRope(rope, true, row / ratio_ * ratio_);
-    }
-    CompressArguments c{};
-    c.rows = {projected.data(),
-              ape.data(),
-              positions_.data(),
-              zeros.data(),
-              zeros.data(),
-              ring.data(),
-              0,
-              2 * ratio_,
-              ratio_,
-              width};
-    c.boundary_rows = boundaries.data();
-    c.slots = slots.data();
-    c.entries = static_cast<int>(boundaries.size());
-    c.gain = gain.data();
-    c.rope = rope.data();
-    c.epsilon = kEpsilon;
-    c.pages = {stored, 0, 1 << 20};
-    c.index = {stored, 0, 1 << 20};
+    const auto projected = Floats(CompressorWeight(name), x, false);
+    CompressorInputs inputs = CompressorOf(name, d);
+    const CompressArguments c = inputs.Arguments(projected.data(), positions_.data(), stored);
     if (d == kHeadDim) {
       EmulateCompressEntries(c);
     } else {
@@ -399,54 +444,72 @@ class Layer {
     EmulateTopK({scores.data(), 64, visible.data(), chosen.data(), rows_, kTopK});
   }
 
+  // A router's bias, or the choices of hashed layers.
+  struct RouterInputs {
+    std::vector<float> bias;
+    std::vector<std::int32_t> hashed;
+
+    RouterArguments Arguments(const std::vector<float>& logits,
+                              int rows,
+                              std::vector<std::int32_t>& ids,
+                              std::vector<float>& weights) const {
+      return {logits.data(),
+              bias.empty() ? nullptr : bias.data(),
+              hashed.empty() ? nullptr : hashed.data(),
+              kRouteScale,
+              rows,
+              kExperts,
+              kChoices,
+              ids.data(),
+              weights.data()};
+    }
+  };
+  RouterInputs RouterOf(const std::vector<std::int64_t>& tokens) const {
+    if (!hashed_) {
+      return {Get<float>("ffn.gate.bias"), {}};
+    }
+    RouterInputs inputs;
+    const auto table = Get<std::int64_t>("ffn.gate.tid2eid");
+    for (const std::int64_t token : tokens) {
+      for (int choice = 0; choice < kChoices; ++choice) {
+        inputs.hashed.push_back(static_cast<std::int32_t>(
+            table[static_cast<std::size_t>(token) * kChoices + At(choice)]));
+      }
+    }
+    return inputs;
+  }
+
+  struct ExpertWeights {
+    Weight w1, w3, w2;
+  };
+  ExpertWeights RoutedExperts() const {
+    ExpertWeights all{{WeightFormat::kE2m1, kIntermediate, kHidden, {}, {}},
+                      {WeightFormat::kE2m1, kIntermediate, kHidden, {}, {}},
+                      {WeightFormat::kE2m1, kHidden, kIntermediate, {}, {}}};
+    for (int expert = 0; expert < kExperts; ++expert) {
+      const std::string name = "ffn.experts." + std::to_string(expert);
+      AppendExpert(all.w1, name + ".w1");
+      AppendExpert(all.w3, name + ".w3");
+      AppendExpert(all.w2, name + ".w2");
+    }
+    return all;
+  }
+  ExpertWeights SharedExpert() const {
+    const std::string name = "ffn.shared_experts.";
+    return {E4m3(name + "w1", kIntermediate, kHidden),
+            E4m3(name + "w3", kIntermediate, kHidden),
+            E4m3(name + "w2", kHidden, kIntermediate)};
+  }
+
   std::vector<float> FeedForward(const Activation& x,
                                  const std::vector<std::int64_t>& tokens) const {
     const auto logits = Floats(Bf16({"ffn.gate"}, kHidden), x, false);
-    std::vector<std::int32_t> hashed;
-    std::vector<float> bias;
-    if (hashed_) {
-      const auto table = Get<std::int64_t>("ffn.gate.tid2eid");
-      for (const std::int64_t token : tokens) {
-        for (int choice = 0; choice < kChoices; ++choice) {
-          hashed.push_back(static_cast<std::int32_t>(
-              table[static_cast<std::size_t>(token) * kChoices + At(choice)]));
-        }
-      }
-    } else {
-      bias = Get<float>("ffn.gate.bias");
-    }
     std::vector<std::int32_t> ids(At(rows_ * kChoices));
     std::vector<float> weights(At(rows_ * kChoices));
-    EmulateRouter({logits.data(),
-                   bias.empty() ? nullptr : bias.data(),
-                   hashed.empty() ? nullptr : hashed.data(),
-                   kRouteScale,
-                   rows_,
-                   kExperts,
-                   kChoices,
-                   ids.data(),
-                   weights.data()});
-
-    Weight w1{WeightFormat::kE2m1, kIntermediate, kHidden, {}, {}};
-    Weight w3 = w1;
-    Weight w2{WeightFormat::kE2m1, kHidden, kIntermediate, {}, {}};
-    for (int expert = 0; expert < kExperts; ++expert) {
-      const std::string name = "ffn.experts." + std::to_string(expert);
-      AppendExpert(w1, name + ".w1");
-      AppendExpert(w3, name + ".w3");
-      AppendExpert(w2, name + ".w2");
-    }
-    const auto routed = Experts(x, w1, w3, w2, ids, weights.data(), kExperts, kChoices);
-    const std::string name = "ffn.shared_experts.";
+    EmulateRouter(RouterOf(tokens).Arguments(logits, rows_, ids, weights));
+    const auto routed = Experts(x, RoutedExperts(), ids, weights.data(), kExperts, kChoices);
     const std::vector<std::int32_t> everyone(rows_, 0);
-    const auto shared = Experts(x,
-                                E4m3(name + "w1", kIntermediate, kHidden),
-                                E4m3(name + "w3", kIntermediate, kHidden),
-                                E4m3(name + "w2", kHidden, kIntermediate),
-                                everyone,
-                                nullptr,
-                                1,
-                                1);
+    const auto shared = Experts(x, SharedExpert(), everyone, nullptr, 1, 1);
     std::vector<float> out(At(rows_ * kHidden));
     EmulateCombine({routed.data(),
                     ids.data(),
@@ -462,9 +525,7 @@ class Layer {
   }
 
   std::vector<float> Experts(const Activation& x,
-                             const Weight& w1,
-                             const Weight& w3,
-                             const Weight& w2,
+                             const ExpertWeights& expert,
                              const std::vector<std::int32_t>& ids,
                              const float* weights,
                              int experts,
@@ -486,11 +547,11 @@ class Layer {
     std::vector<std::uint8_t> t(At(assignments * kIntermediate));
     std::vector<std::uint8_t> t_scale(At(assignments * kIntermediate / 128));
     std::vector<float> y(At(assignments * kHidden));
-    EmulateGateUp({w1.format,
-                   w1.data.data(),
-                   w1.scale.data(),
-                   w3.data.data(),
-                   w3.scale.data(),
+    EmulateGateUp({expert.w1.format,
+                   expert.w1.data.data(),
+                   expert.w1.scale.data(),
+                   expert.w3.data.data(),
+                   expert.w3.scale.data(),
                    kHidden,
                    kIntermediate,
                    grouping,
@@ -502,9 +563,9 @@ class Layer {
                    choices,
                    t.data(),
                    t_scale.data()});
-    EmulateDown({w2.format,
-                 w2.data.data(),
-                 w2.scale.data(),
+    EmulateDown({expert.w2.format,
+                 expert.w2.data.data(),
+                 expert.w2.scale.data(),
                  kHidden,
                  kIntermediate,
                  grouping,

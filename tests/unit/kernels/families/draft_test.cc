@@ -156,15 +156,12 @@ TEST(DraftTurn, DraftsWhatTheReferenceDrafts) {
                           confidence.data()});
         for (int rank = 0; rank < kRanks && !last; ++rank) {
           const auto bias = Product(biases[rank], kPart, kMarkov, e, 1);
-          EmulatePick({logits[rank].data() + turn * kPart,
-                       bias.data(),
-                       nullptr,
-                       greedy.data(),
-                       1,
-                       kPart,
-                       rank * kPart,
-                       partial.data(),
-                       &picked[At(rank)]});
+          EmulatePick(
+              {{logits[rank].data() + turn * kPart, bias.data(), nullptr, kPart, rank * kPart},
+               greedy.data(),
+               1,
+               partial.data(),
+               &picked[At(rank)]});
         }
       }
       return out;

@@ -1,5 +1,6 @@
-// Whole layers of the golden model-a, and draft stages of dspark-a, composed from kernels only,
-// each fed the stored input of the reference and compared with its stored output.
+// Whole layers of the golden model-a, and draft stages of dspark-a, composed from kernels only (the
+// layers from separate launches and from fused ones), each fed the stored input of the reference
+// and compared with its stored output.
 
 #include <gtest/gtest.h>
 
@@ -13,6 +14,7 @@
 
 #include "tests/golden_path.h"
 #include "tests/unit/kernels/families/composed_layer.h"
+#include "tests/unit/kernels/families/fused_layer.h"
 #include "tests/unit/kernels/simt/five_orders.h"
 
 namespace sparkspan::kernels {
@@ -60,13 +62,16 @@ TEST_P(ModelA, LayerOutputIsTheStoredOne) {
   const auto state = [&](int layer) { return std::span(states).subspan(At(layer) * size, size); };
   const int index = GetParam();
   emulator::Emulation emulation;
-  Layer layer(tensors,
-              "layers." + std::to_string(index) + ".",
-              kRatios[index],
-              index < kHashedLayers,
-              8,
-              Positions(0, kRows));
-  ExpectLayer(layer.Run(ToBf16(state(index)), tokens), state(index + 1));
+  const FusedLayer layer(tensors,
+                         "layers." + std::to_string(index) + ".",
+                         kRatios[index],
+                         index < kHashedLayers,
+                         8,
+                         Positions(0, kRows));
+  const auto fused = layer.Run(ToBf16(state(index)), tokens);
+  ExpectLayer(fused, state(index + 1));
+  EXPECT_EQ(layer.Layer::Run(ToBf16(state(index)), tokens), fused)
+      << "fused launches have other bits than separate ones";
   EXPECT_TRUE(emulation.report().findings.empty()) << emulation.report().ToString();
 }
 

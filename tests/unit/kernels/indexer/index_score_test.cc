@@ -200,17 +200,32 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
   constexpr int kChosen = 16;
   std::vector<std::int32_t> separate(At(rows) * kChosen, 77);
   EmulateTopK({scores.data(), row_stride, c.visible.data(), separate.data(), rows, kChosen});
-  std::vector<std::int32_t> arrivals(At(rows), 0);
+  constexpr int kPartKeys = 512;  // cuts the longest row in two
+  const int parts = (row_stride + kPartKeys - 1) / kPartKeys;
+  std::vector<std::int32_t> block_arrivals(At(rows * parts), 0);
+  std::vector<std::int32_t> part_arrivals(At(rows), 0);
   const auto fused = InFiveOrders<std::int32_t>([&] {
     std::vector<float> out(At(rows * row_stride));
     std::vector<std::int32_t> chosen(At(rows) * kChosen, 77);
+    std::vector<std::int32_t> candidates(At(rows * parts * kChosen));
+    std::vector<float> candidate_scores(candidates.size());
     EmulateSelect({arguments(0, rows, out.data()),
-                   {out.data(), row_stride, c.visible.data(), chosen.data(), rows, kChosen},
-                   arrivals.data()});
+                   {out.data(),
+                    row_stride,
+                    c.visible.data(),
+                    chosen.data(),
+                    rows,
+                    kChosen,
+                    kPartKeys,
+                    candidates.data(),
+                    candidate_scores.data(),
+                    part_arrivals.data()},
+                   block_arrivals.data()});
     return chosen;
   });
   EXPECT_EQ(fused, separate);
-  EXPECT_EQ(arrivals, std::vector<std::int32_t>(At(rows), 0));
+  EXPECT_EQ(block_arrivals, std::vector<std::int32_t>(At(rows * parts), 0));
+  EXPECT_EQ(part_arrivals, std::vector<std::int32_t>(At(rows), 0));
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes,

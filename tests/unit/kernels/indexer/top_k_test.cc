@@ -63,6 +63,50 @@ TEST_P(TopK, TakesTheBestAndBreaksTiesByIndex) {
   }
 }
 
+// The same indices wherever rows are cut, by blocks in any order.
+TEST(TopKParts, OfManyPartsIsThatOfOne) {
+  struct Cut {
+    int k;
+    int part_keys;
+    int distinct;
+  };
+  constexpr int kStride = 900;
+  // One of a whole part, of parts and a bit, less than k, and nothing.
+  const std::vector<std::int32_t> seen = {896, 450, 130, 31, 0};
+  const auto rows = static_cast<int>(seen.size());
+  for (const Cut& cut : {Cut{40, 128, 5}, {40, 128, 1 << 20}, {100, 64, 3}, {1, 448, 9}}) {
+    std::mt19937 random(static_cast<unsigned>(cut.k));
+    std::vector<float> scores(static_cast<std::size_t>(kStride * rows));
+    std::generate(scores.begin(), scores.end(), [&] {
+      return static_cast<float>(random() % static_cast<unsigned>(cut.distinct)) - 2;
+    });
+    const std::size_t size = static_cast<std::size_t>(cut.k * rows);
+    std::vector<std::int32_t> arrivals(seen.size());
+    const auto indices = InFiveOrders<std::int32_t>([&] {
+      std::vector<std::int32_t> out(size, 77);
+      TopKArguments arguments{scores.data(), kStride, seen.data(), out.data(), rows, cut.k};
+      arguments.part_keys = cut.part_keys;
+      std::vector<std::int32_t> candidates(
+          static_cast<std::size_t>(rows * TopKCandidates(arguments)));
+      std::vector<float> candidate_scores(candidates.size());
+      arguments.candidates = candidates.data();
+      arguments.candidate_scores = candidate_scores.data();
+      arguments.arrivals = arrivals.data();
+      EmulateTopK(arguments);
+      return out;
+    });
+    for (int row = 0; row < rows; ++row) {
+      const std::vector<float> of_row(scores.begin() + row * kStride,
+                                      scores.begin() + (row + 1) * kStride);
+      const std::vector<std::int32_t> got(indices.begin() + row * cut.k,
+                                          indices.begin() + (row + 1) * cut.k);
+      EXPECT_EQ(got, Expected(of_row, seen[static_cast<std::size_t>(row)], cut.k))
+          << "row " << row << " cut every " << cut.part_keys;
+    }
+    EXPECT_EQ(arrivals, std::vector<std::int32_t>(seen.size(), 0));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes,
                          TopK,
                          testing::Values(Case{"none", 0, 4, 3},

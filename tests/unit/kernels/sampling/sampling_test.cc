@@ -43,13 +43,13 @@ TEST_P(Pick, TakesTheLargestScoreWithTheEnginesNoise) {
   const auto tokens = InFiveOrders<std::int32_t>([&] {
     std::vector<Picked> partial(At(kRows * PickBlocks(c.vocabulary)));
     std::vector<Picked> picked(kRows);
-    EmulatePick({logits.data(),
-                 c.biased ? bias.data() : nullptr,
-                 c.masked ? allowed.data() : nullptr,
+    EmulatePick({{logits.data(),
+                  c.biased ? bias.data() : nullptr,
+                  c.masked ? allowed.data() : nullptr,
+                  c.vocabulary,
+                  c.first_token},
                  settings.data(),
                  kRows,
-                 c.vocabulary,
-                 c.first_token,
                  partial.data(),
                  picked.data()});
     std::vector<std::int32_t> out;
@@ -100,13 +100,9 @@ TEST(Pick, NothingAllowedIsMinusOne) {
   std::vector<Picked> partial(1);
   std::vector<Picked> picked(1);
   emulator::Emulation emulation;
-  EmulatePick({logits.data(),
-               nullptr,
-               allowed.data(),
+  EmulatePick({{logits.data(), nullptr, allowed.data(), 40, 0},
                settings.data(),
                1,
-               40,
-               0,
                partial.data(),
                picked.data()});
   EXPECT_EQ(picked[0].token, -1);
@@ -119,9 +115,19 @@ TEST(Accept, CountsTheDraftsThatTheModelItselfPicks) {
                                             1,  2,  3,  4,  5,  71, 71, -1, -1, -1};
   const std::vector<std::int32_t> first_row = {0, 4, 5, 11};
   const std::vector<std::int32_t> count = {3, 0, 5, 2};
+  // Two ranks, of which in turn one and the other has the better token, or both the same score.
+  std::vector<Picked> picked(2 * target.size());
+  for (std::size_t row = 0; row < target.size(); ++row) {
+    const bool first = row % 2 == 0;
+    picked[row] = {first ? 2.0F : 1.0F, first ? target[row] : 7};
+    picked[target.size() + row] = {2.0F, first ? target[row] + 100 : target[row]};
+  }
   const auto out = InFiveOrders<std::int32_t>([&] {
     std::vector<std::int32_t> result(8);
-    EmulateAccept({target.data(),
+    EmulateAccept({picked.data(),
+                   nullptr,
+                   2,
+                   static_cast<int>(target.size()),
                    drafts.data(),
                    first_row.data(),
                    count.data(),
