@@ -298,6 +298,11 @@ void JsonValue::AppendText(NumberForm form, std::string* out) const {
 std::optional<JsonValue> ParseJson(std::string_view text,
                                    const JsonLimits& limits,
                                    std::string* error) {
+  // nlohmann takes a NUL for the end of the text, and skips a byte order mark.
+  if (text.find('\0') != std::string_view::npos || text.starts_with("\xEF\xBB\xBF")) {
+    *error = "no valid JSON: it has a NUL byte, or begins with a byte order mark";
+    return std::nullopt;
+  }
   TreeBuilder builder(limits, error);
   const std::string repaired = ReplaceLoneSurrogates(text);
   if (!Sax::sax_parse(repaired.empty() ? text : std::string_view(repaired), &builder)) {

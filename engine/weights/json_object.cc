@@ -19,6 +19,10 @@ constexpr std::size_t kFoundCharsMax = 60;
 
 // Parses, and notes what nlohmann's tree would hide or swallow: keys given twice, deep nesting.
 json ParseStrictly(std::string_view text, std::string* why) {
+  if (text.find('\0') != std::string_view::npos) {
+    *why = "has a NUL byte, which JSON does not";  // nlohmann takes it for the end
+    return {};
+  }
   std::vector<std::set<std::string>> keys(kDepthMax + 2);
   const auto watch = [&](int depth, json::parse_event_t event, json& value) {
     if (depth > kDepthMax) {

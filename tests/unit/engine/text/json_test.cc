@@ -23,6 +23,15 @@ TEST(PromptJsonTest, PrintsNumbersAsPythonDoes) {
   EXPECT_EQ(Python("1e999"), "1e999");  // Beyond a double: as it came.
 }
 
+TEST(PromptJsonTest, RefusesWhatFollowsANulByteAndAByteOrderMark) {
+  using namespace std::string_view_literals;  // NOLINT(google-build-using-namespace)
+  for (const std::string_view text : {"2\0x"sv, "{}\0"sv, "\0"sv, "\xEF\xBB\xBF{}"sv}) {
+    std::string why;
+    EXPECT_FALSE(ParseJson(text, JsonLimits{}, &why).has_value());
+    EXPECT_FALSE(why.empty());
+  }
+}
+
 TEST(PromptJsonTest, ReadsHalfASurrogatePairAsAReplacement) {
   EXPECT_EQ(Python(R"(["\ud83d", "\ude00x", "\ud83d\ude00", "\\ud83d", "\ud83d\ud83d\ude00"])"),
             "[\"\uFFFD\", \"\uFFFDx\", \"😀\", \"\\\\ud83d\", \"\uFFFD😀\"]");

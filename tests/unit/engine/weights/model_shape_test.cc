@@ -130,13 +130,14 @@ TEST(ModelShape, NamesTheFieldThatIsWrong) {
 }
 
 TEST(ModelShape, RefusesWhatIsNotOneObject) {
-  const std::pair<const char*, const char*> texts[] = {
+  const std::pair<std::string, const char*> texts[] = {
       {"", "is not a JSON object"},
       {"[1]", "is not a JSON object"},
       {"{\"a\": 1", "is not a JSON object"},
       {"{\"a\": 1, \"a\": 2}", "has the key \"a\" twice"},
       {"{\"a\": {\"b\": 1, \"b\": 2}}", "has the key \"b\" twice"},
-      {"{\"a\": [[[[[[[[[[]]]]]]]]]]}", "is nested deeper than 8"}};
+      {"{\"a\": [[[[[[[[[[]]]]]]]]]]}", "is nested deeper than 8"},
+      {std::string("{}\0}", 4), "has a NUL byte"}};
   for (const auto& [text, message] : texts) {
     EXPECT_THAT(std::string(ParseModelShape("config.json", text).status().message()),
                 AllOf(HasSubstr("config.json"), HasSubstr(message)));
