@@ -25,7 +25,10 @@ if(SPARKSPAN_CCACHE)
   set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
 endif()
 
-find_program(SPARKSPAN_MOLD mold)
+# A cross compiler does not find the linker of the machine it runs on.
+if(NOT CMAKE_CROSSCOMPILING)
+  find_program(SPARKSPAN_MOLD mold)
+endif()
 if(SPARKSPAN_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()

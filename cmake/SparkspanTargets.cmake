@@ -45,6 +45,9 @@ function(sparkspan_test name)
   if(NOT SPARKSPAN_SANITIZE STREQUAL "")
     math(EXPR ARG_TIMEOUT "5 * ${ARG_TIMEOUT}")
   endif()
+  if(CMAKE_CROSSCOMPILING)
+    math(EXPR ARG_TIMEOUT "10 * ${ARG_TIMEOUT}")  # emulated instructions
+  endif()
   add_executable(${name} ${ARG_SRCS})
   target_link_libraries(${name} PRIVATE sparkspan::options ${ARG_DEPS} GTest::gmock
                                         GTest::gtest_main)

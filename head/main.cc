@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
+#include "engine/base/service_notifier.h"
 #include "engine/base/status.h"
 #include "engine/base/stop_signal.h"
 #include "engine/config/check_supported.h"
@@ -148,17 +149,28 @@ engine::text::EncodingProfile EncodingOf(engine::config::EncodingProfile profile
              : engine::text::EncodingProfile::kPreview;
 }
 
-// Until a signal (OK) or the end of the engine (why).
-absl::Status WaitForEnd(const cluster::EngineLoop& loop, engine::StopSignal& stop) {
+// Until a signal (OK) or the end of the engine (why). Tells who started this process that it
+// answers and lives: whether the cluster can serve is for clients, who ask the API.
+absl::Status WaitForEnd(const cluster::EngineLoop& loop,
+                        engine::ServiceNotifier notifier,
+                        engine::StopSignal& stop) {
   bool was_ready = false;
   const engine::Time began = std::chrono::steady_clock::now();
   while (!stop.WaitUntil(std::chrono::steady_clock::now() + kPollInterval)) {
     RETURN_IF_ERROR(loop.failure());
-    if (!was_ready && loop.Status().state == api::EngineState::kReady) {
+    if (was_ready && !notifier.is_wanted()) {
+      continue;
+    }
+    const api::EngineStatus status = loop.Status();
+    const std::string state(EngineStateName(status.state));
+    notifier.Status(status.detail.empty() ? state : state + ": " + status.detail);
+    notifier.Ready();
+    notifier.Alive(std::chrono::steady_clock::now());
+    if (!was_ready && status.state == api::EngineState::kReady) {
       was_ready = true;
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
       LOG(INFO) << absl::StrFormat("ready %.2f s after the API began to listen", took.count());
-      for (const api::StartUpPhase& phase : loop.Status().phases) {
+      for (const api::StartUpPhase& phase : status.phases) {
         LOG(INFO) << absl::StrFormat("start-up: %-28s %7.2f s", phase.name, phase.seconds);
       }
     }
@@ -234,7 +246,7 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
                                        }));
   LOG(INFO) << absl::StrFormat(
       "serving %s at http://%s:%d/v1", model.names[0], config.api.address, server->port());
-  const absl::Status ended = WaitForEnd(loop, stop);
+  const absl::Status ended = WaitForEnd(loop, engine::ServiceNotifier::FromEnvironment(), stop);
   if (ended.ok()) {
     LOG(INFO) << "stopping: running requests may end";
     Drain(loop, service, stop);

@@ -2,7 +2,9 @@
 # Installs what is missing, builds, and runs the tests.
 #
 #   bash tests/run.sh           everything a change must pass (at most 25 minutes on two cores)
-#   bash tests/run.sh --long    also: sanitizers over the unit tests
+#   bash tests/run.sh --long    also: sanitizers over the unit tests; the tree built for aarch64 and
+#                               its tests of kernels and text under qemu-user; the image and the
+#                               compose file on two Docker engines
 #   bash tests/run.sh --soak    also, without the sanitizers: 200 faults of real processes,
 #                               20,000 sampled texts
 #
@@ -32,9 +34,8 @@ fi
 "$test_python/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt ||
   echo "warning: the packages of tests/requirements.txt could not be installed" >&2
 
-# Builds `preset` and runs its tests, leaving out the ctest labels in the second argument.
-build_and_test() {
-  local preset=$1 excluded_labels=$2
+build_preset() {
+  local preset=$1
   echo "== $preset: configure and build"
   cmake --preset "$preset" >"build-$preset.log" 2>&1 || {
     cat "build-$preset.log" >&2
@@ -42,15 +43,31 @@ build_and_test() {
   }
   rm -f "build-$preset.log"
   cmake --build --preset "$preset" -- --quiet
-  echo "== $preset: test"
-  ctest --test-dir "build/$preset" --output-on-failure -j 2 -LE "$excluded_labels" \
+}
+
+# Runs the tests of a built folder, leaving out the ctest labels in the second argument.
+test_folder() {
+  local folder=$1 excluded_labels=$2
+  echo "== $folder: test"
+  ctest --test-dir "build/$folder" --output-on-failure -j 2 -LE "$excluded_labels" \
     --no-tests=error
 }
 
-build_and_test release 'gpu|slow'
+build_preset release
+test_folder release 'gpu|slow|engines'
 if [[ $tier == long ]]; then
-  build_and_test asan 'gpu|slow|integration'
-  build_and_test tsan 'gpu|slow|fiber|integration'
+  build_preset asan
+  test_folder asan 'gpu|slow|integration'
+  build_preset tsan
+  test_folder tsan 'gpu|slow|fiber|integration'
+  if [[ $(uname -m) != aarch64 ]]; then
+    bash deploy/install.sh --cross
+    build_preset aarch64
+    test_folder aarch64/tests/unit/kernels 'gpu|slow'
+    test_folder aarch64/tests/unit/engine/text 'gpu|slow'
+  fi
+  echo "== image and compose"
+  python3 tests/integration/compose_test.py
 fi
 if [[ $tier == soak ]]; then
   echo "== soak: faults of real processes"

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <iostream>
@@ -10,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "engine/base/log.h"
+#include "engine/base/service_notifier.h"
 #include "engine/base/status.h"
 #include "engine/base/stop_signal.h"
 #include "engine/config/node_environment.h"
@@ -21,6 +23,7 @@
 #include "engine/identity/tls_version.h"
 #include "worker/lifecycle.h"
 #include "worker/service.h"
+#include "worker/stall_watch.h"
 
 // The program `sparkspan-worker`: one rank of a cluster.
 namespace sparkspan::worker {
@@ -29,7 +32,9 @@ namespace {
 constexpr std::string_view kUsage =
     "usage: sparkspan-worker --cluster FILE --rank R\n\n"
     "Loads rank R of the cluster that FILE (cluster.yaml) describes and waits for its head.\n";
-constexpr std::chrono::minutes kPollInterval{10};
+constexpr std::chrono::minutes kPollIntervalMax{10};
+constexpr std::chrono::seconds kProgressInterval{1};
+constexpr int kStallSteps = 2;  // a step that lasts so many times its deadline never ends
 
 struct Options {
   std::string cluster;
@@ -74,6 +79,37 @@ absl::StatusOr<std::unique_ptr<engine::fabric::PinWatch>> WatchPins(
       });
 }
 
+// Until the signal to stop. Tells who started this process how far it is, and that it lives for as
+// long as its rank does not hang.
+void WaitForStop(const Lifecycle& lifecycle,
+                 engine::Duration step_timeout,
+                 engine::ServiceNotifier notifier,
+                 engine::StopSignal& stop) {
+  StallWatch stall(kStallSteps * step_timeout);
+  const engine::Duration interval =
+      notifier.is_wanted()
+          ? std::min<engine::Duration>(notifier.SignInterval() / 2, kProgressInterval)
+          : kPollIntervalMax;
+  while (!stop.WaitUntil(std::chrono::steady_clock::now() + interval)) {
+    const engine::Time now = std::chrono::steady_clock::now();
+    const LoadProgress progress = lifecycle.WaitForLoading(now);
+    if (!progress.failure.ok()) {
+      notifier.Status(std::string(progress.failure.message()));
+    } else if (!progress.loaded) {
+      notifier.Status("loading: " + progress.phase);
+    } else {
+      notifier.Status("weights are resident");
+      notifier.Ready();
+    }
+    const engine::runtime::RankPosition position = lifecycle.position();
+    if (stall.IsStuck(position, now)) {
+      notifier.Status("hangs " + Describe(position));
+    } else {
+      notifier.Alive(now);
+    }
+  }
+}
+
 absl::Status Run(const Options& options, engine::StopSignal& stop) {
   ASSIGN_OR_RETURN(engine::config::ClusterConfig config,
                    engine::config::ReadClusterConfig(options.cluster));
@@ -103,8 +139,10 @@ absl::Status Run(const Options& options, engine::StopSignal& stop) {
   }
   ASSIGN_OR_RETURN(const auto service, Service::Start(service_options, *lifecycle));
   LOG(INFO) << "waiting for the head at " << engine::fabric::ToString(control);
-  while (!stop.WaitUntil(std::chrono::steady_clock::now() + kPollInterval)) {
-  }
+  WaitForStop(*lifecycle,
+              std::chrono::milliseconds(config.timeouts.step_ms),
+              engine::ServiceNotifier::FromEnvironment(),
+              stop);
   LOG(INFO) << "stopping";
   return absl::OkStatus();
 }

@@ -12,6 +12,7 @@
 #include "deploy/cli/node_choice.h"
 #include "deploy/cli/supervisor.h"
 #include "engine/base/log.h"
+#include "engine/base/service_notifier.h"
 #include "engine/base/status.h"
 #include "engine/config/check_supported.h"
 #include "engine/config/parse_cluster_config.h"
@@ -64,7 +65,9 @@ absl::Status RunNode(const NodeOptions& options) {
   LOG(INFO) << "node " << node->name << ": starting " << started.size() << " programs";
   Restarts restarts;
   restarts.restarts_max = options.restarts;
-  ASSIGN_OR_RETURN(Supervisor supervisor, Supervisor::Start(started, restarts));
+  ASSIGN_OR_RETURN(
+      Supervisor supervisor,
+      Supervisor::Start(started, restarts, engine::ServiceNotifier::FromEnvironment()));
   return supervisor.Run(kStopGrace);
 }
 

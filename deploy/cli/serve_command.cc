@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "deploy/cli/serve_options.h"
 #include "deploy/cli/supervisor.h"
+#include "engine/base/service_notifier.h"
 #include "engine/base/status.h"
 #include "engine/config/write_cluster_config.h"
 #include "engine/fabric/pinned_socket.h"
@@ -123,7 +124,9 @@ absl::Status Serve(ServeOptions options) {
                        {"--cluster", file, "--rank", std::to_string(rank)}});
   }
   started.push_back({"head", programs / "sparkspan-head", {"--cluster", file}});
-  ASSIGN_OR_RETURN(Supervisor supervisor, Supervisor::Start(started));
+  ASSIGN_OR_RETURN(
+      Supervisor supervisor,
+      Supervisor::Start(started, /*restarts=*/{}, engine::ServiceNotifier::FromEnvironment()));
   return supervisor.Run(kStopGrace);
 }
 

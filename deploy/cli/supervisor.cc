@@ -31,7 +31,9 @@ sigset_t StopSignals() {
 }
 
 // In the child between fork and exec: only what is safe there.
-[[noreturn]] void Become(const Program& program, pid_t parent) {
+[[noreturn]] void Become(const std::vector<char*>& argv,
+                         const std::vector<char*>& variables,
+                         pid_t parent) {
   const sigset_t signals = StopSignals();
   sigprocmask(SIG_UNBLOCK, &signals, nullptr);
   // A terminal's Ctrl-C goes to the whole foreground group: the supervisor alone decides.
@@ -40,20 +42,43 @@ sigset_t StopSignals() {
   if (getppid() != parent) {
     _exit(127);  // The supervisor died in between.
   }
-  std::vector<char*> argv;
-  argv.push_back(const_cast<char*>(program.path.c_str()));
-  for (const std::string& arg : program.args) {
-    argv.push_back(const_cast<char*>(arg.c_str()));
-  }
-  argv.push_back(nullptr);
-  execv(argv[0], argv.data());
+  execve(argv[0], argv.data(), variables.data());
   _exit(127);
+}
+
+// As execve takes them; borrows the texts.
+std::vector<char*> Pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (const std::string& text : texts) {
+    pointers.push_back(const_cast<char*>(text.c_str()));
+  }
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// This process's environment, less what its own service manager told it, plus `own`.
+std::vector<std::string> Environment(std::vector<std::string> own) {
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view text = *variable;
+    if (!text.starts_with("NOTIFY_SOCKET=") && !text.starts_with("WATCHDOG_USEC=") &&
+        !text.starts_with("WATCHDOG_PID=")) {
+      own.emplace_back(text);
+    }
+  }
+  return own;
+}
+
+// To this one process: -1 would be every process that there is.
+void Signal(pid_t pid, int signal) {
+  CHECK_GT(pid, 0);
+  kill(pid, signal);
 }
 
 }  // namespace
 
 absl::StatusOr<Supervisor> Supervisor::Start(const std::vector<Program>& programs,
-                                             const Restarts& restarts) {
+                                             const Restarts& restarts,
+                                             engine::ServiceNotifier manager) {
   const sigset_t signals = StopSignals();
   if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) {
     return absl::InternalError("cannot block signals");
@@ -62,29 +87,40 @@ absl::StatusOr<Supervisor> Supervisor::Start(const std::vector<Program>& program
   if (!descriptor.valid()) {
     return absl::UnavailableError(absl::StrFormat("signalfd: %s", std::strerror(errno)));
   }
-  Supervisor supervisor(std::move(descriptor), restarts);
+  std::vector<std::string> names;
   for (const Program& program : programs) {
-    Child child;
-    child.program = program;
-    RETURN_IF_ERROR(supervisor.Spawn(&child));
-    supervisor.children_.push_back(std::move(child));
+    names.push_back(program.name);
+  }
+  ASSIGN_OR_RETURN(ProgramSigns signs, ProgramSigns::Open(std::move(manager), std::move(names)));
+  Supervisor supervisor(std::move(descriptor), restarts, std::move(signs));
+  for (const Program& program : programs) {
+    supervisor.children_.emplace_back().program = program;
+  }
+  for (std::size_t i = 0; i < programs.size(); ++i) {
+    RETURN_IF_ERROR(supervisor.Spawn(i));
   }
   return supervisor;
 }
 
-absl::Status Supervisor::Spawn(Child* child) {
+absl::Status Supervisor::Spawn(std::size_t index) {
+  Child* const child = &children_[index];
   const Program& program = child->program;
   if (access(program.path.c_str(), X_OK) != 0) {
     return absl::NotFoundError(absl::StrFormat(
         "%s: there is no program %s; build or install it", program.name, program.path));
   }
+  std::vector<std::string> arguments = {program.path};
+  arguments.insert(arguments.end(), program.args.begin(), program.args.end());
+  const std::vector<std::string> variables = Environment(signs_.VariablesOf(index));
+  const std::vector<char*> argv = Pointers(arguments);
+  const std::vector<char*> envp = Pointers(variables);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) {
     return absl::UnavailableError(absl::StrFormat("fork: %s", std::strerror(errno)));
   }
   if (pid == 0) {
-    Become(program, parent);
+    Become(argv, envp, parent);
   }
   child->pid = pid;
   child->started = std::chrono::steady_clock::now();
@@ -92,14 +128,16 @@ absl::Status Supervisor::Spawn(Child* child) {
   child->ended = false;
   if (!child->pidfd.valid()) {
     const int fault = errno;
-    kill(pid, SIGKILL);
+    Signal(pid, SIGKILL);
     Reap(child);
     return absl::UnavailableError(absl::StrFormat("pidfd_open: %s", std::strerror(fault)));
   }
+  signs_.Started(index, pid, child->started);
   return absl::OkStatus();
 }
 
-absl::Status Supervisor::PlanRestart(const std::string& how, Child* child) {
+absl::Status Supervisor::PlanRestart(const std::string& how, std::size_t index) {
+  Child* const child = &children_[index];
   const engine::Time now = std::chrono::steady_clock::now();
   const engine::Duration lived = now - child->started;
   if (lived >= restarts_.forgiven) {
@@ -112,6 +150,7 @@ absl::Status Supervisor::PlanRestart(const std::string& how, Child* child) {
   const engine::Duration pause = restarts_.pause * (1 << std::min(child->restarts, 10));
   child->restart_at = now + pause;
   ++child->restarts;
+  signs_.Ended(index);
   LOG(WARNING) << how << "; restart " << child->restarts << " of " << restarts_.restarts_max
                << " in " << std::chrono::duration<double>(pause).count() << " s";
   return absl::OkStatus();
@@ -119,9 +158,10 @@ absl::Status Supervisor::PlanRestart(const std::string& how, Child* child) {
 
 absl::StatusOr<engine::Time> Supervisor::StartDue() {
   engine::Time next = engine::Time::max();
-  for (Child& child : children_) {
+  for (std::size_t i = 0; i < children_.size(); ++i) {
+    const Child& child = children_[i];
     if (child.ended && child.restart_at <= std::chrono::steady_clock::now()) {
-      RETURN_IF_ERROR(Spawn(&child));
+      RETURN_IF_ERROR(Spawn(i));
     } else if (child.ended) {
       next = std::min(next, child.restart_at);
     }
@@ -134,26 +174,41 @@ Supervisor::~Supervisor() {
 }
 
 int Supervisor::WaitForEvent(engine::Time deadline, bool* is_signalled) {
-  std::vector<pollfd> polled = {{signals_.get(), POLLIN, 0}};
-  for (const Child& child : children_) {
-    polled.push_back({child.ended ? -1 : child.pidfd.get(), POLLIN, 0});
-  }
-  const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-  const auto timeout_ms = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1'000'000));
-  poll(polled.data(), polled.size(), timeout_ms);
-  if (polled[0].revents != 0) {
-    signalfd_siginfo info;
-    while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
-      *is_signalled = true;
+  const std::size_t count = children_.size();
+  while (true) {
+    const engine::Time wake = std::min(deadline, signs_.Tell(std::chrono::steady_clock::now()));
+    std::vector<pollfd> polled = {{signals_.get(), POLLIN, 0}};
+    for (const Child& child : children_) {
+      polled.push_back({child.ended ? -1 : child.pidfd.get(), POLLIN, 0});
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      polled.push_back({signs_.descriptor(i), POLLIN, 0});
+    }
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(wake - std::chrono::steady_clock::now());
+    const auto timeout_ms = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1'000'000));
+    poll(polled.data(), polled.size(), timeout_ms);
+    const engine::Time now = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < count; ++i) {
+      if (polled[1 + count + i].revents != 0) {
+        signs_.Receive(i, now);
+      }
+    }
+    if (polled[0].revents != 0) {
+      signalfd_siginfo info;
+      while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+        *is_signalled = true;
+      }
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      if (polled[1 + i].revents != 0) {
+        return static_cast<int>(i);
+      }
+    }
+    if (*is_signalled || now >= deadline) {
+      return -1;
     }
   }
-  for (std::size_t i = 0; i < children_.size(); ++i) {
-    if (polled[i + 1].revents != 0) {
-      return static_cast<int>(i);
-    }
-  }
-  return -1;
 }
 
 std::string Supervisor::Reap(Child* child) {
@@ -179,8 +234,8 @@ absl::Status Supervisor::Run(engine::Duration grace) {
     }
     const int ended = WaitForEvent(*next, &is_signalled);
     if (ended >= 0) {
-      Child& child = children_[static_cast<std::size_t>(ended)];
-      why = PlanRestart(Reap(&child), &child);
+      const auto index = static_cast<std::size_t>(ended);
+      why = PlanRestart(Reap(&children_[index]), index);
     }
   }
   StopAll(grace);
@@ -189,10 +244,11 @@ absl::Status Supervisor::Run(engine::Duration grace) {
 
 void Supervisor::StopAll(engine::Duration grace) {
   const engine::Time deadline = std::chrono::steady_clock::now() + grace;
+  signs_.Stopping();
   bool is_signalled = false;
   for (auto child = children_.rbegin(); child != children_.rend(); ++child) {
     if (!child->ended) {
-      kill(child->pid, SIGTERM);
+      Signal(child->pid, SIGTERM);
     }
     // A second signal means: now.
     while (!child->ended && !is_signalled && std::chrono::steady_clock::now() < deadline) {
@@ -204,7 +260,7 @@ void Supervisor::StopAll(engine::Duration grace) {
   }
   for (Child& child : children_) {
     if (!child.ended) {
-      kill(child.pid, SIGKILL);
+      Signal(child.pid, SIGKILL);
       Reap(&child);
     }
   }

@@ -9,7 +9,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "deploy/cli/program_signs.h"
 #include "engine/base/clock.h"
+#include "engine/base/service_notifier.h"
 #include "engine/base/unique_fd.h"
 
 namespace sparkspan::deploy::cli {
@@ -29,14 +31,16 @@ struct Restarts {
   engine::Duration forgiven = std::chrono::minutes(10);  // a run of this length begins a new row
 };
 
-// Programs that live and die together. While a Supervisor exists it takes SIGINT and SIGTERM of
+// Programs that live and die together, and are one service to a manager that wants to be told
+// (deploy/cli/program_signs.h). While a Supervisor exists it takes SIGINT and SIGTERM of
 // this process; the children get SIGTERM when it dies, however it dies. One thread, which must be
 // the process's only one when Start is called (children are forked).
 class Supervisor {
  public:
   // Starts them in this order.
   static absl::StatusOr<Supervisor> Start(const std::vector<Program>& programs,
-                                          const Restarts& restarts = {});
+                                          const Restarts& restarts = {},
+                                          engine::ServiceNotifier manager = {});
   Supervisor(Supervisor&&) = default;
   // Stops what still runs.
   ~Supervisor();
@@ -52,26 +56,28 @@ class Supervisor {
     Program program;
     pid_t pid = -1;
     engine::UniqueFd pidfd;  // readable when it has ended
-    bool ended = false;
+    bool ended = true;       // no process: not started yet, or ended
     engine::Time started;
     int restarts = 0;         // in a row
     engine::Time restart_at;  // of one that ended and will be started again
   };
 
-  Supervisor(engine::UniqueFd signals, const Restarts& restarts)
-      : signals_(std::move(signals)), restarts_(restarts) {}
-  absl::Status Spawn(Child* child);
+  Supervisor(engine::UniqueFd signals, const Restarts& restarts, ProgramSigns signs)
+      : signals_(std::move(signals)), restarts_(restarts), signs_(std::move(signs)) {}
+  absl::Status Spawn(std::size_t index);
   // Plans the next start of a child that ended as `how` says; its end where there is none.
-  absl::Status PlanRestart(const std::string& how, Child* child);
+  absl::Status PlanRestart(const std::string& how, std::size_t index);
   // Starts what is due, and returns when the next start is.
   absl::StatusOr<engine::Time> StartDue();
-  // Waits for a signal or an end until `deadline`: the index of an ended child, -1 otherwise.
+  // Waits for a signal or an end until `deadline`, telling the manager meanwhile: the index of an
+  // ended child, -1 otherwise.
   int WaitForEvent(engine::Time deadline, bool* is_signalled);
   std::string Reap(Child* child);
   void StopAll(engine::Duration grace);
 
   engine::UniqueFd signals_;
   Restarts restarts_;
+  ProgramSigns signs_;
   std::vector<Child> children_;
 };
 

@@ -32,6 +32,9 @@ constexpr std::size_t kParts = kSums / kVectorLanes;
 
 // Sixteen neighbouring elements, or sixteen partial sums.
 struct Sixteen {
+  // GCC compiles an implicit constructor for the baseline, which cannot call the vector's.
+  HWY_INLINE Sixteen() {}
+
   FloatVector part[kParts];
 };
 
@@ -84,15 +87,17 @@ HWY_INLINE FloatVector RoundVector(FloatVector value) {
 }
 
 #if !HWY_CAP_GE512
-// Eight fp16 values to fp32, in one vector or two.
-template <class HalfVector>
-HWY_INLINE void PromoteEight(HalfVector halves, FloatVector* out) {
+// Eight fp16 values to fp32, in one vector or two. They come as words: Highway 1.0.3 divides
+// vectors of fp16 on x86 only.
+template <class WordVector>
+HWY_INLINE void PromoteEight(WordVector words, FloatVector* out) {
+  const hn::Rebind<hwy::float16_t, FloatTag> dh;
   if constexpr (kVectorLanes == 8) {
-    out[0] = hn::PromoteTo(FloatTag(), halves);
+    out[0] = hn::PromoteTo(FloatTag(), hn::BitCast(dh, words));
   } else {
-    const hn::FixedTag<hwy::float16_t, 4> d4;
-    out[0] = hn::PromoteTo(FloatTag(), hn::LowerHalf(d4, halves));
-    out[1] = hn::PromoteTo(FloatTag(), hn::UpperHalf(d4, halves));
+    const hn::Half<hn::DFromV<WordVector>> d4;
+    out[0] = hn::PromoteTo(FloatTag(), hn::BitCast(dh, hn::LowerHalf(d4, words)));
+    out[1] = hn::PromoteTo(FloatTag(), hn::BitCast(dh, hn::UpperHalf(d4, words)));
   }
 }
 #endif
@@ -120,11 +125,10 @@ HWY_INLINE Sixteen DecodeE4m3Sixteen(const std::uint8_t* codes) {
   value.part[0] = hn::PromoteTo(FloatTag(), hn::BitCast(dh, HalvesOfE4m3(d16, upper)));
 #else
   const hn::FixedTag<std::int16_t, 8> d16;
-  const hn::FixedTag<hwy::float16_t, 8> dh;
   const auto low = hn::InterleaveLower(d8, hn::Zero(d8), bytes);
   const auto high = hn::InterleaveUpper(d8, hn::Zero(d8), bytes);
-  PromoteEight(hn::BitCast(dh, HalvesOfE4m3(d16, low)), value.part);
-  PromoteEight(hn::BitCast(dh, HalvesOfE4m3(d16, high)), value.part + kParts / 2);
+  PromoteEight(HalvesOfE4m3(d16, low), value.part);
+  PromoteEight(HalvesOfE4m3(d16, high), value.part + kParts / 2);
 #endif
   return value;
 }
@@ -182,15 +186,14 @@ HWY_INLINE void DecodeE2m1(const std::uint8_t* packed,
   second->part[0] = decode(high);
 #else
   const hn::FixedTag<std::uint16_t, 8> d16;
-  const hn::FixedTag<hwy::float16_t, 8> dh;
   const ByteVector table = hn::Load(d8, kE2m1Halves);
   const ByteVector nibble = hn::Set(d8, 0x0F);
   const ByteVector even = hn::TableLookupBytes(table, hn::And(bytes, nibble));
   const ByteVector shifted = hn::BitCast(d8, hn::ShiftRight<4>(hn::BitCast(d16, bytes)));
   const ByteVector odd = hn::TableLookupBytes(table, hn::And(shifted, nibble));
   const auto promote = [&](ByteVector upper, Sixteen* value) HWY_ATTR {
-    PromoteEight(hn::BitCast(dh, hn::InterleaveLower(d8, hn::Zero(d8), upper)), value->part);
-    PromoteEight(hn::BitCast(dh, hn::InterleaveUpper(d8, hn::Zero(d8), upper)),
+    PromoteEight(hn::BitCast(d16, hn::InterleaveLower(d8, hn::Zero(d8), upper)), value->part);
+    PromoteEight(hn::BitCast(d16, hn::InterleaveUpper(d8, hn::Zero(d8), upper)),
                  value->part + kParts / 2);
     for (std::size_t p = 0; p < kParts; ++p) {
       value->part[p] = hn::Mul(value->part[p], scale);

@@ -122,10 +122,13 @@ class SparkNetwork:
     def ip(self, name: str, *args: str) -> None:
         self._ip("-n", self.tag + name, *args)
 
+    def enter(self, name: str) -> list[str]:
+        """What a command follows to run in the namespace, with mounts of its own."""
+        return ["nsenter", f"--net=/run/netns/{self.tag}{name}", "unshare", "-m"]
+
     def command(self, name: str, *args: str) -> list[str]:
         """A command in the namespace, with the sysfs that belongs to it."""
-        return ["nsenter", f"--net=/run/netns/{self.tag}{name}", "unshare", "-m", "sh", "-c",
-                'mount -t sysfs none /sys && exec "$@"', "sh", *args]
+        return [*self.enter(name), "sh", "-c", 'mount -t sysfs none /sys && exec "$@"', "sh", *args]
 
     def run(self, name: str, *args: str, env: dict[str, str] | None = None,
             timeout: float = 120) -> subprocess.CompletedProcess[str]:
