@@ -2,6 +2,7 @@
 #include <chrono>
 #include <iostream>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,7 +19,10 @@
 #include "engine/config/node_pins.h"
 #include "engine/config/own_credentials.h"
 #include "engine/config/parse_cluster_config.h"
+#include "engine/doctor/examination.h"
+#include "engine/doctor/facts.h"
 #include "engine/draft/choose_drafter.h"
+#include "engine/fabric/pin_monitor.h"
 #include "engine/identity/role.h"
 #include "engine/identity/tls_version.h"
 #include "engine/weights/checkpoint.h"
@@ -26,7 +30,9 @@
 #include "head/api/model_codec.h"
 #include "head/cluster/engine_loop.h"
 #include "head/cluster/grpc_links.h"
+#include "head/cluster/interface_meter.h"
 #include "head/cluster/remote_cluster.h"
+#include "head/failure_examiner.h"
 #include "head/http/server.h"
 #include "head/http/service.h"
 #include "head/served_model.h"
@@ -60,10 +66,42 @@ class Phases {
   std::vector<api::StartUpPhase> finished_;
 };
 
+// The head's own interfaces: who asks for the status samples them.
+class OwnInterfaces {
+ public:
+  static absl::StatusOr<std::unique_ptr<OwnInterfaces>> Watch(const NodeConfig& node) {
+    auto own = std::make_unique<OwnInterfaces>();
+    // The relays end what a lost link breaks, and say so.
+    ASSIGN_OR_RETURN(own->monitor_,
+                     engine::fabric::PinMonitor::Start(
+                         "/sys", {{.pin = node.control, .control = true, .data = false}}, nullptr));
+    return own;
+  }
+
+  std::vector<api::InterfaceStatus> Status() {
+    const std::vector<engine::fabric::PinSample> samples = monitor_->Sample();
+    const std::lock_guard lock(mutex_);
+    meter_.Take(samples, std::chrono::steady_clock::now());
+    return meter_.interfaces();
+  }
+
+ private:
+  std::unique_ptr<engine::fabric::PinMonitor> monitor_;
+  std::mutex mutex_;
+  cluster::InterfaceMeter meter_;
+};
+
 const NodeConfig& HeadNode(const ClusterConfig& config) {
   return *std::find_if(config.nodes.begin(), config.nodes.end(), [&](const NodeConfig& node) {
     return node.name == config.head;
   });
+}
+
+absl::StatusOr<engine::doctor::Report> LookAfterFailure(const ClusterConfig& config,
+                                                        const NodeConfig& node) {
+  ASSIGN_OR_RETURN(const engine::doctor::NodeFacts facts,
+                   engine::doctor::CollectFabricFacts(engine::doctor::ThisMachine(), config, node));
+  return engine::doctor::ExamineAfterFailure({config, node, facts});
 }
 
 absl::StatusOr<cluster::GrpcLinksOptions> LinksOptions(const ClusterConfig& config) {
@@ -197,7 +235,7 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   RETURN_IF_ERROR(CheckSupported(config));
   const NodeConfig& node = HeadNode(config);
   RETURN_IF_ERROR(engine::config::VerifyControlPin(node));
-  ASSIGN_OR_RETURN(const std::vector<std::string> keys, ReadApiKeys(config.api.keys_file));
+  ASSIGN_OR_RETURN(std::vector<std::string> keys, ReadApiKeys(config.api.keys_file));
   phases.Finish("configuration");
   const std::string& path = node.model_path.empty() ? config.model.path : node.model_path;
   ASSIGN_OR_RETURN(const auto checkpoint, engine::weights::Checkpoint::Open(path));
@@ -219,8 +257,16 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
       std::move(links));
   cluster::EngineLoopOptions loop_options = LoopOptions(config);
   loop_options.draft_mode = std::string(ToString(drafter));
-  loop_options.describe_cluster = [&cluster, head = phases.finished()](api::EngineStatus* status) {
+  ASSIGN_OR_RETURN(const auto interfaces, OwnInterfaces::Watch(node));
+  FailureExaminer examiner(node.name, [&]() { return LookAfterFailure(config, node); });
+  loop_options.on_epoch_lost = [&examiner](engine::Epoch epoch) { examiner.Begin(epoch.value()); };
+  loop_options.describe_cluster = [&, head = phases.finished()](api::EngineStatus* status) {
     status->ranks = cluster->Ranks();
+    status->head_node = node.name;
+    status->head_interfaces = interfaces->Status();
+    if (status->last_failure.has_value()) {
+      examiner.Describe(&*status->last_failure);
+    }
     status->phases = head;
     for (api::StartUpPhase& phase : cluster->LoadingPhases()) {
       phase.name = "slowest rank: " + phase.name;
@@ -231,7 +277,7 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   cluster::EngineLoop loop(std::move(loop_options), *cluster, clock);
   status::Metrics metrics(model.context_length);
   http::ServiceOptions service_options;
-  service_options.api_keys = keys;
+  service_options.api_keys = std::move(keys);
   service_options.version = SPARKSPAN_VERSION;
   http::Service service(model, std::move(service_options), *codec, loop, metrics, clock);
   http::ServerOptions server_options;

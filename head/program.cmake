@@ -1,7 +1,8 @@
 sparkspan_library(
   head_program
-  SRCS served_model.cc
-  DEPS sparkspan::head_api sparkspan::engine_config sparkspan::engine_weights absl::statusor
+  SRCS failure_examiner.cc served_model.cc
+  DEPS sparkspan::head_api sparkspan::engine_config sparkspan::engine_doctor
+       sparkspan::engine_weights absl::statusor
   PRIVATE_DEPS absl::str_format)
 
 sparkspan_executable(

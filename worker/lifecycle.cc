@@ -88,8 +88,11 @@ absl::StatusOr<std::unique_ptr<Lifecycle>> Lifecycle::Start(ClusterConfig config
                                : engine::fabric::LocalPeers::kNone;
   ASSIGN_OR_RETURN(TcpListener listener,
                    TcpListener::Open(node.bootstrap, own.data_port, local_peers));
-  return std::unique_ptr<Lifecycle>(new Lifecycle(
+  std::unique_ptr<Lifecycle> lifecycle(new Lifecycle(
       std::move(config), rank, std::move(checkpoint), checkpoint_hash, std::move(listener)));
+  RETURN_IF_ERROR(lifecycle->WatchInterfaces());
+  lifecycle->loader_ = engine::Thread("loader", [own = lifecycle.get()] { own->RunLoader(); });
+  return lifecycle;
 }
 
 Lifecycle::Lifecycle(ClusterConfig config,
@@ -114,7 +117,37 @@ Lifecycle::Lifecycle(ClusterConfig config,
   identity_.device = absl::StrFormat(
       "cpu, %d threads, %s", rank_config_.device.cpu_threads, identity_.simd_target);
   progress_.phases.push_back({"checkpoint headers", checkpoint_->open_seconds()});
-  loader_ = engine::Thread("loader", [this] { RunLoader(); });
+}
+
+absl::Status Lifecycle::WatchInterfaces() {
+  ASSIGN_OR_RETURN(interfaces_,
+                   engine::fabric::PinMonitor::Start(
+                       "/sys", engine::config::PlanePins(node_), [this](const std::string& fault) {
+                         Abort(absl::UnavailableError(fault));
+                       }));
+  return absl::OkStatus();
+}
+
+void Lifecycle::SetGroup(std::shared_ptr<TcpCommunicator> group) {
+  {
+    const std::lock_guard lock(mutex_);
+    group_ = group;
+  }
+  communicator_.Replace(std::move(group));
+}
+
+FabricReport Lifecycle::Fabric() const {
+  FabricReport report;
+  report.interfaces = interfaces_->Sample();
+  std::shared_ptr<const TcpCommunicator> group;
+  {
+    const std::lock_guard lock(mutex_);
+    group = group_;
+  }
+  if (group != nullptr) {
+    report.peers = group->Traffic();
+  }
+  return report;
 }
 
 engine::collective::Communicator* Lifecycle::GroupCommunicator() {
@@ -133,19 +166,21 @@ absl::StatusOr<std::vector<PeerPath>> Lifecycle::BeginEpoch(engine::Epoch epoch,
                                                             const std::string& session_key,
                                                             const std::atomic<bool>& over) {
   std::vector<PeerPath> paths;
-  communicator_.Replace(nullptr);
+  SetGroup(nullptr);
   if (config_.ranks() > 1) {
     ASSIGN_OR_RETURN(engine::collective::TcpOptions options, GroupOptions(epoch, session_key));
-    auto group = std::make_unique<TcpCommunicator>(std::move(options));
-    TcpCommunicator& connecting = *group;
-    // Installed first, so that Abort reaches the connecting group.
-    communicator_.Replace(std::move(group));
+    const auto group = std::make_shared<TcpCommunicator>(std::move(options));
+    // First, so that Abort reaches the connecting group.
+    SetGroup(group);
     if (over) {
       return absl::CancelledError("the epoch ended before its group was formed");
     }
-    RETURN_IF_ERROR(connecting.Connect(listener_));
-    for (const engine::collective::PeerTraffic& peer : connecting.Traffic()) {
-      paths.push_back({peer.rank, engine::fabric::ToString(peer.path.local), peer.path.interface});
+    RETURN_IF_ERROR(group->Connect(listener_));
+    for (const engine::collective::PeerTraffic& peer : group->Traffic()) {
+      paths.push_back({peer.rank,
+                       engine::fabric::ToString(peer.path.local),
+                       peer.path.interface,
+                       std::string(engine::fabric::ToString(peer.path.binding))});
     }
   }
   executor_->Reset(epoch);

@@ -15,6 +15,7 @@
 #include "engine/base/thread.h"
 #include "engine/collective/tcp_communicator.h"
 #include "engine/config/cluster_config.h"
+#include "engine/fabric/pin_monitor.h"
 #include "engine/model/memory_plan.h"
 #include "engine/runtime/epoch_communicator.h"
 #include "engine/runtime/executor.h"
@@ -59,6 +60,13 @@ struct PeerPath {
   engine::Rank rank;
   std::string local_address;
   std::string interface;
+  std::string binding;
+};
+
+// What this rank's declared interfaces and its data connections have carried.
+struct FabricReport {
+  std::vector<engine::fabric::PinSample> interfaces;
+  std::vector<engine::collective::PeerTraffic> peers;  // of the present epoch's group
 };
 
 // A rank from the start of its process: loads its share once, then lives through epochs, its
@@ -85,13 +93,18 @@ class Lifecycle {
                                                    const std::string& session_key,
                                                    const std::atomic<bool>& over);
   absl::StatusOr<engine::runtime::StepResult> Run(const engine::runtime::StepPlan& plan);
-  void EndEpoch() { communicator_.Replace(nullptr); }
+  void EndEpoch() { SetGroup(nullptr); }
 
   // Makes a call of the epoch in progress return `why`, and peers notice. Thread-safe.
   void Abort(absl::Status why) { communicator_.Abort(std::move(why)); }
 
   // How far the present epoch has come on this rank. Thread-safe.
   engine::runtime::RankPosition position() const { return communicator_.position(); }
+
+  // The declared interfaces, of which one that ceases to be as declared aborts the epoch in
+  // progress. Thread-safe.
+  const engine::fabric::PinMonitor& interfaces() const { return *interfaces_; }
+  FabricReport Fabric() const;
 
  private:
   Lifecycle(engine::config::ClusterConfig config,
@@ -100,6 +113,11 @@ class Lifecycle {
             std::uint64_t checkpoint_hash,
             engine::collective::TcpListener listener);
 
+  // A lost link ends the epoch at once: nothing waits for a packet that cannot come, and nothing is
+  // sent by another way.
+  absl::Status WatchInterfaces();
+  // Makes `group` the one of the present epoch; null: there is none.
+  void SetGroup(std::shared_ptr<engine::collective::TcpCommunicator> group);
   // The communicator that the model uses; null for a single rank.
   engine::collective::Communicator* GroupCommunicator();
   void EnterPhase(const std::string& name);
@@ -129,7 +147,10 @@ class Lifecycle {
   mutable std::condition_variable changed_;
   LoadProgress progress_;
   engine::Time phase_began_;
-  engine::Thread loader_;  // last: it uses all of the above
+  std::shared_ptr<const engine::collective::TcpCommunicator> group_;
+
+  std::unique_ptr<engine::fabric::PinMonitor> interfaces_;  // its thread uses the above
+  engine::Thread loader_;                                   // last: it uses all of the above
 };
 
 }  // namespace sparkspan::worker

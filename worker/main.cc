@@ -18,7 +18,6 @@
 #include "engine/config/own_credentials.h"
 #include "engine/config/parse_cluster_config.h"
 #include "engine/fabric/address.h"
-#include "engine/fabric/pin_watch.h"
 #include "engine/identity/role.h"
 #include "engine/identity/tls_version.h"
 #include "worker/lifecycle.h"
@@ -57,26 +56,6 @@ bool ParseOptions(std::span<const std::string_view> args, Options* options) {
     }
   }
   return args.size() % 2 == 0 && !options->cluster.empty() && options->rank >= 0;
-}
-
-// A lost link ends the epoch at once: nothing waits for a packet that cannot come, and nothing is
-// sent by another way.
-absl::StatusOr<std::unique_ptr<engine::fabric::PinWatch>> WatchPins(
-    const engine::config::NodeConfig& node, Lifecycle* lifecycle) {
-  std::vector<engine::fabric::DeclaredPin> pins = {node.control};
-  if (!(node.bootstrap == node.control)) {
-    pins.push_back(node.bootstrap);
-  }
-  return engine::fabric::PinWatch::Start(
-      std::move(pins),
-      [lifecycle](const engine::fabric::DeclaredPin& pin, const std::string& fault) {
-        if (fault.empty()) {
-          LOG(INFO) << "interface " << pin.interface << " is as declared again";
-          return;
-        }
-        LOG(ERROR) << fault;
-        lifecycle->Abort(absl::UnavailableError(fault));
-      });
 }
 
 // Until the signal to stop. Tells who started this process how far it is, and that it lives for as
@@ -118,7 +97,6 @@ absl::Status Run(const Options& options, engine::StopSignal& stop) {
     RETURN_IF_ERROR(engine::config::PrepareEnvironment(config, NodeOf(config, rank)));
   }
   ASSIGN_OR_RETURN(const auto lifecycle, Lifecycle::Start(config, rank));
-  ASSIGN_OR_RETURN(const auto watch, WatchPins(NodeOf(config, rank), lifecycle.get()));
   const engine::fabric::Endpoint control =
       ControlEndpoints(config)[static_cast<std::size_t>(options.rank)];
   ServiceOptions service_options;

@@ -10,6 +10,7 @@
 #include "engine/base/status.h"
 #include "engine/base/thread.h"
 #include "engine/collective/blamed_peer.h"
+#include "engine/fabric/address.h"
 #include "engine/runtime/plan_codec.h"
 
 namespace sparkspan::worker {
@@ -17,8 +18,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kProgressInterval{250};
 constexpr std::chrono::seconds kOrderPollInterval{1};
+constexpr std::chrono::seconds kFabricInterval{1};
 // The head's silence is judged this often in a limit, so that it shows soon after.
-constexpr int kLooksPerLimit = 10;
+constexpr int kLooksPerLimit = 40;
 
 engine::Time Now() {
   return std::chrono::steady_clock::now();
@@ -112,6 +114,7 @@ void Session::Work() {
 
 bool Session::Obey(const FormGroupOrder& order) {
   end_.formed = true;
+  changes_before_group_ = lifecycle_.interfaces().changes();
   const absl::StatusOr<std::vector<PeerPath>> peers =
       lifecycle_.BeginEpoch(options_.epoch, order.session_key, over_);
   if (!peers.ok()) {
@@ -126,8 +129,16 @@ bool Session::Obey(const FormGroupOrder& order) {
     peer.set_rank(path.rank.value());
     peer.set_local_address(path.local_address);
     peer.set_interface(path.interface);
+    peer.set_binding(path.binding);
   }
+  in_group_ = true;
   return Write(message);
+}
+
+bool Session::Obey(const FaultOrder& order) {
+  LOG(ERROR) << "epoch " << options_.epoch << ": " << order.fault;
+  WriteFailure(absl::UnavailableError(order.fault), /*is_refusal=*/false);
+  return false;
 }
 
 bool Session::Obey(const engine::runtime::StepPlan& plan) {
@@ -144,7 +155,7 @@ bool Session::Obey(const engine::runtime::StepPlan& plan) {
   return Write(message);
 }
 
-void Session::WritePulse() {
+v1::WorkerMessage Session::PulseMessage() const {
   const engine::runtime::RankPosition position = lifecycle_.position();
   v1::WorkerMessage message;
   v1::Pulse& pulse = *message.mutable_pulse();
@@ -153,11 +164,55 @@ void Session::WritePulse() {
   pulse.set_exchanges(position.exchanges);
   pulse.set_collective(static_cast<v1::Collective>(position.collective));
   pulse.set_exchanging(position.exchanging);
-  // Not while another message is on its way: that one is a sign of life itself, and when a stopped
-  // head takes none, somebody must go on watching.
+  return message;
+}
+
+v1::WorkerMessage Session::FabricMessage() const {
+  const FabricReport report = lifecycle_.Fabric();
+  v1::WorkerMessage message;
+  v1::Fabric& fabric = *message.mutable_fabric();
+  fabric.set_sampled_ms(Milliseconds(Now().time_since_epoch()));
+  for (const engine::fabric::PinSample& sample : report.interfaces) {
+    v1::Interface& interface = *fabric.add_interfaces();
+    interface.set_name(sample.declared.pin.interface);
+    interface.set_address(engine::fabric::ToString(sample.declared.pin.address));
+    interface.set_index(sample.interface_index);
+    interface.set_control(sample.declared.control);
+    interface.set_data(sample.declared.data);
+    interface.set_fault(sample.fault);
+    interface.set_sent_bytes(sample.counters.sent_bytes);
+    interface.set_received_bytes(sample.counters.received_bytes);
+    interface.set_errors(sample.counters.errors);
+    interface.set_dropped(sample.counters.dropped);
+    interface.set_rdma_sent_bytes(sample.counters.rdma_sent_bytes);
+    interface.set_rdma_received_bytes(sample.counters.rdma_received_bytes);
+  }
+  for (const engine::collective::PeerTraffic& peer : report.peers) {
+    v1::PeerTraffic& traffic = *fabric.add_peers();
+    traffic.set_rank(peer.rank.value());
+    traffic.set_sent_bytes(peer.sent_bytes);
+    traffic.set_received_bytes(peer.received_bytes);
+  }
+  return message;
+}
+
+bool Session::WriteUnlessBusy(const v1::WorkerMessage& message) {
   const std::unique_lock lock(write_mutex_, std::try_to_lock);
-  if (lock.owns_lock()) {
-    stream_.Write(message);
+  return lock.owns_lock() && stream_.Write(message);
+}
+
+void Session::ReportFabric(engine::Time now) {
+  const std::uint64_t changes = lifecycle_.interfaces().changes();
+  if (now >= fabric_at_ || changes != interface_changes_) {
+    if (WriteUnlessBusy(FabricMessage())) {
+      fabric_at_ = now + kFabricInterval;
+      interface_changes_ = changes;
+    }
+  }
+  if (in_group_ && !fault_ordered_ && changes > changes_before_group_) {
+    if (std::string fault = lifecycle_.interfaces().fault(); !fault.empty()) {
+      fault_ordered_ = orders_.TryPush(Order(FaultOrder{std::move(fault)}));
+    }
   }
 }
 
@@ -177,8 +232,9 @@ void Session::Pulse() {
     }
     if (now >= pulse_at) {
       pulse_at = now + options_.heartbeat_interval;
-      WritePulse();
+      WriteUnlessBusy(PulseMessage());
     }
+    ReportFabric(now);
     std::unique_lock lock(pulse_mutex_);
     pulse_changed_.wait_for(lock, look, [&] { return over_.load(); });
   }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -65,7 +66,11 @@ class Session {
   struct FormGroupOrder {
     std::string session_key;
   };
-  using Order = std::variant<FormGroupOrder, engine::runtime::StepPlan>;
+  // Not the head's: an interface of this rank is no longer as declared.
+  struct FaultOrder {
+    std::string fault;
+  };
+  using Order = std::variant<FormGroupOrder, FaultOrder, engine::runtime::StepPlan>;
 
   // False once the stream has ended. Thread-safe.
   bool Write(const v1::WorkerMessage& message);
@@ -77,11 +82,19 @@ class Session {
   // Reports progress until the weights are there; false when they never will be, or the head left.
   bool WaitForWeights();
   bool Obey(const FormGroupOrder& order);
+  bool Obey(const FaultOrder& order);
   bool Obey(const engine::runtime::StepPlan& plan);
 
   // The pulse's thread.
   void Pulse();
-  void WritePulse();
+  v1::WorkerMessage PulseMessage() const;
+  v1::WorkerMessage FabricMessage() const;
+  // Not while another message is on its way: that one is a sign of life itself, and when a stopped
+  // head takes none, somebody must go on watching.
+  bool WriteUnlessBusy(const v1::WorkerMessage& message);
+  // Tells of this rank's interfaces when it is time to, and of a fault at once: nobody else would
+  // as long as the group has nothing to do.
+  void ReportFabric(engine::Time now);
 
   // Until the stream ends; why.
   absl::Status Read();
@@ -98,7 +111,16 @@ class Session {
   std::atomic<engine::Time> heard_{engine::Time()};  // when the head last gave a sign of life
   std::mutex pulse_mutex_;
   std::condition_variable pulse_changed_;  // over_ was set
-  SessionEnd end_;                         // of the executor's thread while it lives
+  std::atomic<bool> in_group_{false};
+  // How often interfaces had changed when the group began to form: a fault that was there before
+  // does not keep those ranks apart that now meet, as those of one machine do without a cable.
+  std::atomic<std::uint64_t> changes_before_group_{0};
+  SessionEnd end_;  // of the executor's thread while it lives
+
+  // Of the pulse's thread.
+  engine::Time fabric_at_;               // when the next report is due
+  std::uint64_t interface_changes_ = 0;  // told of
+  bool fault_ordered_ = false;
 };
 
 }  // namespace sparkspan::worker

@@ -29,4 +29,14 @@ absl::Status VerifyPins(const NodeConfig& node) {
   return Verify(node, "bootstrap", node.bootstrap);
 }
 
+std::vector<fabric::PlanePin> PlanePins(const NodeConfig& node) {
+  std::vector<fabric::PlanePin> pins = {{.pin = node.control, .control = true, .data = false}};
+  if (node.bootstrap == node.control) {
+    pins[0].data = !node.ranks.empty();
+  } else if (!node.ranks.empty()) {
+    pins.push_back({.pin = node.bootstrap, .control = false, .data = true});
+  }
+  return pins;
+}
+
 }  // namespace sparkspan::engine::config

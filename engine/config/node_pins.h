@@ -1,7 +1,10 @@
 #pragma once
 
+#include <vector>
+
 #include "absl/status/status.h"
 #include "engine/config/cluster_config.h"
+#include "engine/fabric/pin_monitor.h"
 
 namespace sparkspan::engine::config {
 
@@ -11,5 +14,8 @@ absl::Status VerifyControlPin(const NodeConfig& node);
 
 // The control and the bootstrap pin.
 absl::Status VerifyPins(const NodeConfig& node);
+
+// The same two, each once, with the planes that they carry. Data without ranks is none.
+std::vector<fabric::PlanePin> PlanePins(const NodeConfig& node);
 
 }  // namespace sparkspan::engine::config

@@ -68,6 +68,15 @@ std::vector<DeclaredUse> DeclaredUses(const Examination& examination) {
   return uses;
 }
 
+Report ExamineAfterFailure(const Examination& examination) {
+  Report report;
+  for (const auto check :
+       {&CheckInterfaces, &CheckRoutes, &CheckRails, &CheckRdma, &CheckKernelLog}) {
+    check(examination, &report);
+  }
+  return report;
+}
+
 Report Examine(const Examination& examination) {
   Report report;
   for (const auto check : {&CheckInterfaces,
@@ -77,7 +86,10 @@ Report Examine(const Examination& examination) {
                            &CheckRdma,
                            &CheckFabricVariables,
                            &CheckMemory,
-                           &CheckHost}) {
+                           &CheckHost,
+                           &CheckKernelLog,
+                           &CheckDisk,
+                           &CheckTls}) {
     check(examination, &report);
   }
   SkipWhatThisReleaseCannotSee(&report);

@@ -42,6 +42,13 @@ void CheckRdma(const Examination& examination, Report* report);             // r
 void CheckFabricVariables(const Examination& examination, Report* report);  // variables.*
 void CheckMemory(const Examination& examination, Report* report);           // memory.*
 void CheckHost(const Examination& examination, Report* report);  // host.*, gpu.*, ports.*, model.*
+void CheckKernelLog(const Examination& examination, Report* report);  // host.kernel-log
+void CheckDisk(const Examination& examination, Report* report);       // disk.*
+void CheckTls(const Examination& examination, Report* report);        // tls.*
+
+// What may have broken while the cluster served, of CollectFabricFacts: interface.*, route.*,
+// rail.*, pcie.*, rdma.* and host.kernel-log.
+Report ExamineAfterFailure(const Examination& examination);
 
 // All of the above, and what no check of this release can look at.
 Report Examine(const Examination& examination);

@@ -1,8 +1,9 @@
 #include "engine/doctor/facts.h"
 
-#include <sys/statvfs.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <sstream>
 #include <string_view>
@@ -10,6 +11,8 @@
 
 #include "engine/base/hash.h"
 #include "engine/base/status.h"
+#include "engine/doctor/disk_speed.h"
+#include "engine/doctor/kernel_log.h"
 #include "engine/doctor/network_profiles.h"
 #include "engine/doctor/process_facts.h"
 #include "engine/fabric/kernel_files.h"
@@ -83,11 +86,15 @@ std::map<std::string, std::int64_t> ReadPciErrors(
   return errors;
 }
 
+// A fixture's files lie in the fixture.
+fs::path PlaceOf(const fs::path& root, const std::string& path) {
+  return root == "/" ? fs::path(path) : root / fs::path(path).relative_path();
+}
+
 CheckpointFiles ReadCheckpoint(const fs::path& root, const std::string& path) {
   CheckpointFiles files;
   files.path = path;
-  // A fixture's checkpoint lies in the fixture, as all of its files do.
-  const fs::path folder = root == "/" ? fs::path(path) : root / fs::path(path).relative_path();
+  const fs::path folder = PlaceOf(root, path);
   std::error_code fault;
   std::set<std::string> present;
   for (const std::string& name : EntryNames(folder)) {
@@ -116,12 +123,30 @@ CheckpointFiles ReadCheckpoint(const fs::path& root, const std::string& path) {
   return files;
 }
 
-std::optional<std::int64_t> FreeBytes(const std::string& path) {
-  struct statvfs space {};
-  if (statvfs(path.c_str(), &space) != 0) {
-    return std::nullopt;
+PemFile ReadPem(const fs::path& root, const std::string& path) {
+  PemFile file;
+  file.path = path;
+  const fs::path place = PlaceOf(root, path);
+  file.text = ReadText(place);
+  struct stat status {};
+  if (stat(place.c_str(), &status) == 0) {
+    file.mode = status.st_mode & 0777;
   }
-  return static_cast<std::int64_t>(space.f_bavail) * static_cast<std::int64_t>(space.f_frsize);
+  return file;
+}
+
+// The names of /proc/swaps, under a line of headings.
+std::vector<std::string> ReadSwaps(const fs::path& file) {
+  std::vector<std::string> swaps;
+  std::istringstream lines(ReadText(file).value_or(""));
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line)) {
+    if (!line.empty()) {
+      swaps.push_back(line.substr(0, line.find_first_of(" \t")));
+    }
+  }
+  return swaps;
 }
 
 void ReadNetwork(const Machine& machine,
@@ -142,6 +167,13 @@ void ReadNetwork(const Machine& machine,
     facts->rp_filters[name] = ReadNumber(filters / name / "rp_filter").value_or(0);
   }
   facts->profiles = ReadNetworkProfiles(machine.root);
+  facts->name_servers = ReadNameServers(machine.root, facts->interfaces);
+  facts->kernel_log = ReadKernelLog(machine.root / "dev" / "kmsg");
+  facts->pci_errors = ReadPciErrors(machine.sysfs(), facts->interfaces);
+  const std::vector<std::string> verbs = EntryNames(machine.root / "dev" / "infiniband");
+  facts->has_rdma_files = std::any_of(verbs.begin(), verbs.end(), [](const std::string& name) {
+    return name.starts_with("uverbs");
+  });
 }
 
 void ReadHost(const Machine& machine, NodeFacts* facts) {
@@ -151,6 +183,7 @@ void ReadHost(const Machine& machine, NodeFacts* facts) {
   facts->nccl_confs = fabric::ReadNcclConfs(machine.root, machine.environment);
   facts->memory_kib = ReadMeminfo(proc / "meminfo");
   facts->min_free_kib = ReadNumber(proc / "sys" / "vm" / "min_free_kbytes").value_or(0);
+  facts->swaps = ReadSwaps(proc / "swaps");
   facts->memlock_bytes = ReadMemlock(proc / "self" / "limits");
   facts->kernel = ReadLine(proc / "sys" / "kernel" / "osrelease");
   facts->kernel_arguments = ReadLine(proc / "cmdline");
@@ -158,28 +191,34 @@ void ReadHost(const Machine& machine, NodeFacts* facts) {
   facts->processes = ReadProcesses(proc);
   facts->listening = ReadListeningPorts(proc);
   facts->governors = ReadGovernors(machine.sysfs());
-  facts->pci_errors = ReadPciErrors(machine.sysfs(), facts->interfaces);
   facts->in_container = fs::exists(machine.root / ".dockerenv", fault) ||
                         fs::exists(machine.root / "run" / ".containerenv", fault);
-  const std::vector<std::string> verbs = EntryNames(machine.root / "dev" / "infiniband");
-  facts->has_rdma_files = std::any_of(verbs.begin(), verbs.end(), [](const std::string& name) {
-    return name.starts_with("uverbs");
-  });
 }
 
 }  // namespace
 
-absl::StatusOr<NodeFacts> CollectFacts(const Machine& machine,
-                                       const config::ClusterConfig& config,
-                                       const config::NodeConfig& node) {
+absl::StatusOr<NodeFacts> CollectFabricFacts(const Machine& machine,
+                                             const config::ClusterConfig& config,
+                                             const config::NodeConfig& node) {
   NodeFacts facts;
   ASSIGN_OR_RETURN(facts.interfaces, fabric::ListInterfaces(machine.sysfs(), *machine.addresses));
   ReadNetwork(machine, config, node, &facts);
+  return facts;
+}
+
+absl::StatusOr<NodeFacts> CollectFacts(const Machine& machine,
+                                       const config::ClusterConfig& config,
+                                       const config::NodeConfig& node) {
+  ASSIGN_OR_RETURN(NodeFacts facts, CollectFabricFacts(machine, config, node));
   ReadHost(machine, &facts);
   const std::string& path = node.model_path.empty() ? config.model.path : node.model_path;
   facts.checkpoint = ReadCheckpoint(machine.root, path);
-  if (machine.root == "/") {
-    facts.disk_free_bytes = FreeBytes(path);
+  facts.disk = machine.disk.has_value() ? *machine.disk : MeasureDisk(path);
+  if (const config::Tls& tls = config.control_tls; !tls.plaintext) {
+    facts.tls = TlsFacts{ReadPem(machine.root, tls.authority),
+                         ReadPem(machine.root, tls.certificate),
+                         ReadPem(machine.root, tls.key),
+                         std::chrono::system_clock::now()};
   }
   return facts;
 }

@@ -9,10 +9,12 @@
 #include "absl/status/statusor.h"
 #include "engine/config/cluster_config.h"
 #include "engine/doctor/machine.h"
+#include "engine/doctor/name_servers.h"
 #include "engine/fabric/environment.h"
 #include "engine/fabric/interfaces.h"
 #include "engine/fabric/rdma.h"
 #include "engine/fabric/routes.h"
+#include "engine/identity/certificate.h"
 
 // What one machine shows of itself, read once; the checks only compute on it.
 namespace sparkspan::engine::doctor {
@@ -49,6 +51,20 @@ struct CheckpointFiles {
   std::uint64_t index_hash = 0;
 };
 
+// A file that control_tls names.
+struct PemFile {
+  std::string path;
+  std::optional<std::string> text;  // empty: it cannot be read
+  unsigned mode = 0;                // permissions
+};
+
+struct TlsFacts {
+  PemFile authority;
+  PemFile certificate;
+  PemFile key;
+  identity::WallTime now;  // by this machine's clock
+};
+
 struct NodeFacts {
   std::vector<fabric::Interface> interfaces;
   std::vector<fabric::RdmaPort> rdma_ports;
@@ -56,6 +72,8 @@ struct NodeFacts {
   // The route to each other node's control and bootstrap address.
   std::map<fabric::Ipv4Address, absl::StatusOr<fabric::Route>> routes_to_peers;
   std::map<std::string, std::int64_t> rp_filters;  // by interface, "all" among them
+  std::vector<NameServer> name_servers;
+  std::optional<std::vector<std::string>> kernel_log;  // messages; empty: may not be read
 
   fabric::Variables fabric_variables;  // of the environment
   std::vector<fabric::NcclConf> nccl_confs;
@@ -74,13 +92,20 @@ struct NodeFacts {
   bool in_container = false;
   bool has_rdma_files = false;  // /dev/infiniband/uverbs*
   CheckpointFiles checkpoint;
-  std::optional<std::int64_t> disk_free_bytes;  // where the checkpoint lies
+  DiskFacts disk;                  // where the checkpoint lies
+  std::vector<std::string> swaps;  // devices and files that the kernel swaps to
+  std::optional<TlsFacts> tls;     // empty where control is plaintext
 };
 
 // Reads the facts that matter to `node`. Fails only where there are no interfaces to be read.
 absl::StatusOr<NodeFacts> CollectFacts(const Machine& machine,
                                        const config::ClusterConfig& config,
                                        const config::NodeConfig& node);
+
+// Those of interfaces, RDMA and routes alone: milliseconds, and what may wait has a deadline.
+absl::StatusOr<NodeFacts> CollectFabricFacts(const Machine& machine,
+                                             const config::ClusterConfig& config,
+                                             const config::NodeConfig& node);
 
 // The interface of this name; null when there is none.
 const fabric::Interface* FindByName(const NodeFacts& facts, const std::string& name);

@@ -13,6 +13,9 @@ namespace {
 using config::DeviceKind;
 
 constexpr std::int64_t kMinFreeKibMax = 1 << 20;
+// As /proc/PID/comm has them, cut to 15 characters.
+constexpr std::array<std::string_view, 7> kDesktops = {
+    "gnome-shell", "plasmashell", "Xorg", "Xwayland", "xfce4-session", "mutter", "sway"};
 constexpr std::array<std::string_view, 4> kKillers = {"earlyoom", "nohang", "systemd-oomd", "oomd"};
 
 double Gibibytes(std::int64_t bytes) {
@@ -217,14 +220,39 @@ void CheckGovernors(const Examination& examination, Report* report) {
   }
 }
 
-void CheckDisk(const Examination& examination, Report* report) {
-  const std::optional<std::int64_t> free = examination.facts.disk_free_bytes;
-  if (!free.has_value()) {
-    report->Skip("host.disk", "the checkpoint's file system is not here");
-  } else {
-    report->Pass(
-        "host.disk", examination.node.name, absl::StrFormat("%.1f GiB free", Gibibytes(*free)));
+// What takes memory without need: zram keeps in memory what it swaps out, and a desktop holds 2 to
+// 3 GiB (network.md, 10: of a machine whose GPU shares them).
+void CheckWaste(const Examination& examination, Report* report) {
+  const NodeFacts& facts = examination.facts;
+  std::string zram;
+  std::string swaps;
+  for (const std::string& swap : facts.swaps) {
+    std::string& names = swap.find("zram") == std::string::npos ? swaps : zram;
+    names += (names.empty() ? "" : ", ") + swap;
   }
+  if (zram.empty()) {
+    report->Pass("memory.zram", examination.node.name, "none");
+  } else {
+    report->Warn("memory.zram",
+                 examination.node.name,
+                 zram + " keeps swapped pages in memory",
+                 "swap on a disk, or none",
+                 "swapoff it, and mask its unit (systemctl mask zramswap)");
+  }
+  report->Info(
+      "memory.swap", examination.node.name, swaps.empty() ? "no swap on a disk" : "swap: " + swaps);
+  for (const Process& process : facts.processes) {
+    if (std::find(kDesktops.begin(), kDesktops.end(), process.name) != kDesktops.end()) {
+      report->Warn("memory.desktop",
+                   examination.node.name,
+                   absl::StrFormat(
+                       "%s (pid %d) runs: a desktop holds 2 to 3 GiB", process.name, process.pid),
+                   "none on a node that serves",
+                   "systemctl set-default multi-user.target, and restart");
+      return;
+    }
+  }
+  report->Pass("memory.desktop", examination.node.name, "none runs");
 }
 
 }  // namespace
@@ -266,6 +294,7 @@ void CheckFabricVariables(const Examination& examination, Report* report) {
 void CheckMemory(const Examination& examination, Report* report) {
   const NodeFacts& facts = examination.facts;
   CheckFreeMemory(examination, report);
+  CheckWaste(examination, report);
   if (MemoryBytes(facts, "CmaFree") > MemoryBytes(facts, "CmaTotal")) {
     report->Fail("memory.kexec",
                  examination.node.name,
@@ -307,7 +336,6 @@ void CheckHost(const Examination& examination, Report* report) {
   CheckLockedMemory(examination, report);
   CheckContainer(examination, report);
   CheckGovernors(examination, report);
-  CheckDisk(examination, report);
   CheckGpu(examination, report);
   CheckPorts(examination, report);
   CheckModel(examination, report);

@@ -57,13 +57,28 @@ std::vector<std::string> Lines(const std::filesystem::path& file) {
   return lines;
 }
 
+DiskFacts ReadDisk(const std::filesystem::path& file) {
+  DiskFacts disk;
+  std::istringstream fields(fabric::ReadLine(file));
+  std::int64_t free = 0;
+  double speed = 0;
+  if (fields >> free >> speed) {
+    disk.free_bytes = free;
+    disk.read_bytes_per_second = speed;
+  } else {
+    disk.why_not = "a copy of a machine has no disk to measure";
+  }
+  return disk;
+}
+
 }  // namespace
 
 Machine ThisMachine() {
   return {"/",
           std::make_shared<fabric::KernelAddressSource>(),
           std::make_shared<fabric::KernelRouteSource>(),
-          fabric::Environment()};
+          fabric::Environment(),
+          std::nullopt};
 }
 
 absl::StatusOr<Machine> MachineIn(const std::filesystem::path& root) {
@@ -76,7 +91,8 @@ absl::StatusOr<Machine> MachineIn(const std::filesystem::path& root) {
   return Machine{root,
                  std::make_shared<ListedAddresses>(std::move(addresses)),
                  std::make_shared<fabric::TableRouteSource>(fabric::ParseRouteTable(table)),
-                 Lines(root / "environ")};
+                 Lines(root / "environ"),
+                 ReadDisk(root / "disk")};
 }
 
 }  // namespace sparkspan::engine::doctor

@@ -73,6 +73,24 @@ void CheckDefaultRoutes(const Examination& examination, Report* report) {
   }
 }
 
+// A cable to the other Sparks leads to no name server: whoever asks there waits for nothing.
+void CheckNameServers(const Examination& examination, Report* report) {
+  for (const NameServer& server : examination.facts.name_servers) {
+    const fabric::Interface* interface = FindByName(examination.facts, server.interface);
+    if (interface != nullptr && !interface->phys_port_name.empty()) {
+      report->Warn("route.name-server",
+                   server.interface,
+                   absl::StrFormat("%s says that name server %s is reached by a fabric interface",
+                                   server.file,
+                                   server.address),
+                   "name servers on the management network only",
+                   "take the name server out of that interface's configuration");
+      return;
+    }
+  }
+  report->Pass("route.name-server", "", "none is reached by a fabric interface");
+}
+
 void CheckReversePath(const Examination& examination, Report* report) {
   const NodeFacts& facts = examination.facts;
   const auto value = [&](const std::string& name) {
@@ -127,6 +145,7 @@ void CheckRoutes(const Examination& examination, Report* report) {
     }
   }
   CheckDefaultRoutes(examination, report);
+  CheckNameServers(examination, report);
   CheckReversePath(examination, report);
 }
 

@@ -49,18 +49,29 @@ absl::StatusOr<Credentials> ReadCredentials(const CredentialFiles& files) {
   return credentials;
 }
 
+absl::Status CheckKey(const std::string& certificate, const std::string& key) {
+  ASSIGN_OR_RETURN(const X509Ptr own, CertificateFromPem(certificate, kOwnCertificate));
+  ASSIGN_OR_RETURN(const KeyPtr own_key, KeyFromPem(key, kOwnKey));
+  if (X509_check_private_key(own.get(), own_key.get()) != 1) {
+    return OpensslError("this node's certificate and key do not belong together");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSignature(const std::string& certificate, const std::string& authority) {
+  ASSIGN_OR_RETURN(const X509Ptr own, CertificateFromPem(certificate, kOwnCertificate));
+  ASSIGN_OR_RETURN(const X509Ptr signer, CertificateFromPem(authority, kAuthority));
+  if (X509_verify(own.get(), X509_get0_pubkey(signer.get())) != 1) {
+    return OpensslError("this node's certificate was not signed by the authority that it is given");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckCredentials(const Credentials& credentials,
                               const std::string& role_name,
                               WallTime now) {
-  ASSIGN_OR_RETURN(const X509Ptr own, CertificateFromPem(credentials.certificate, kOwnCertificate));
-  ASSIGN_OR_RETURN(const X509Ptr authority, CertificateFromPem(credentials.authority, kAuthority));
-  ASSIGN_OR_RETURN(const KeyPtr key, KeyFromPem(credentials.key, kOwnKey));
-  if (X509_check_private_key(own.get(), key.get()) != 1) {
-    return OpensslError("this node's certificate and key do not belong together");
-  }
-  if (X509_verify(own.get(), X509_get0_pubkey(authority.get())) != 1) {
-    return OpensslError("this node's certificate was not signed by the authority that it is given");
-  }
+  RETURN_IF_ERROR(CheckKey(credentials.certificate, credentials.key));
+  RETURN_IF_ERROR(CheckSignature(credentials.certificate, credentials.authority));
   ASSIGN_OR_RETURN(const Certificate read,
                    ReadCertificate(credentials.certificate, kOwnCertificate));
   ASSIGN_OR_RETURN(const Certificate signer, ReadCertificate(credentials.authority, kAuthority));

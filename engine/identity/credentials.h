@@ -25,6 +25,11 @@ struct CredentialFiles {
 // owner may read.
 absl::StatusOr<Credentials> ReadCredentials(const CredentialFiles& files);
 
+// That a certificate and a private key belong together, and that an authority has signed a
+// certificate. All PEM; FailedPrecondition or OpenSSL's own reason otherwise.
+absl::Status CheckKey(const std::string& certificate, const std::string& key);
+absl::Status CheckSignature(const std::string& certificate, const std::string& authority);
+
 // That a peer will accept them, so that a daemon says at start what a handshake would not:
 // certificate and key belong together, the authority has signed the certificate, both are in force
 // at `now`, and it carries `role_name` (role.h).

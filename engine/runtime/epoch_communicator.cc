@@ -49,15 +49,14 @@ std::shared_ptr<collective::Communicator> EpochCommunicator::current() {
   return current_;
 }
 
-void EpochCommunicator::Replace(std::unique_ptr<collective::Communicator> communicator) {
+void EpochCommunicator::Replace(std::shared_ptr<collective::Communicator> communicator) {
   if (communicator != nullptr) {
     CHECK_EQ(communicator->rank(), rank_);
     CHECK_EQ(communicator->size(), ranks_);
   }
-  std::shared_ptr<collective::Communicator> before(std::move(communicator));
   {
     const std::lock_guard lock(mutex_);
-    std::swap(before, current_);
+    std::swap(communicator, current_);
     position_ = {};
   }
 }

@@ -21,8 +21,8 @@ class EpochCommunicator final : public collective::Communicator {
   EpochCommunicator(Rank rank, int ranks) : rank_(rank), ranks_(ranks) {}
 
   // Begins an epoch. `communicator` has this rank and size, or is null: then operations return
-  // Unavailable. The one before is destroyed. Call where no operation is in progress.
-  void Replace(std::unique_ptr<collective::Communicator> communicator);
+  // Unavailable. The one before is let go of. Call where no operation is in progress.
+  void Replace(std::shared_ptr<collective::Communicator> communicator);
 
   Rank rank() const override { return rank_; }
   int size() const override { return ranks_; }

@@ -8,10 +8,10 @@
 #include "engine/base/ids.h"
 
 // The plain structs that cross between deciding (the head) and doing (the ranks): in process by
-// value, between nodes through plan_codec. Nothing else crosses. Wire version 1; docs/wire.md.
+// value, between nodes through plan_codec. Nothing else crosses. Wire version 2; docs/wire.md.
 namespace sparkspan::engine::runtime {
 
-inline constexpr std::uint32_t kWireVersion = 1;
+inline constexpr std::uint32_t kWireVersion = 2;
 
 // How drafted tokens of a sampled sequence are judged (spec: dspark.md 3.4). Both leave the
 // distribution of the text as it is without drafts. Greedy sequences: the largest logit's token.

@@ -153,7 +153,30 @@ struct RailStatus {
   std::string peer;   // "head", "rank 1"
   std::string interface;
   std::string local_address;
-  std::string binding;  // "device", "source address", "same machine"; empty where not reported
+  std::string binding;  // "device", "source address", "same machine"
+  // On it, transport headers excluded. Of a control connection since the head started, of a data
+  // connection since its group was formed.
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t received_bytes = 0;
+};
+
+// An interface that cluster.yaml declares, as its own machine counts it: everything that crosses
+// it since it was made, whoever sent it.
+struct InterfaceStatus {
+  std::string name;
+  std::string address;
+  std::int32_t index = 0;  // the kernel's; 0: there is no such interface
+  bool control = false;    // the planes that it is declared for
+  bool data = false;
+  std::string fault;  // why it is not as declared; empty while it is
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t errors = 0;
+  std::uint64_t dropped = 0;
+  std::uint64_t rdma_sent_bytes = 0;
+  std::uint64_t rdma_received_bytes = 0;
+  double sent_bytes_per_second = 0;  // RDMA included; over the last second or so
+  double received_bytes_per_second = 0;
 };
 
 struct RankStatus {
@@ -172,7 +195,34 @@ struct RankStatus {
   std::int64_t weights_bytes = 0;
   std::int64_t kv_bytes = 0;
   std::int64_t resident_bytes = 0;
-  std::vector<RailStatus> rails;  // of the epoch in force: control first
+  std::vector<RailStatus> rails;            // of the epoch in force: control first
+  std::vector<InterfaceStatus> interfaces;  // of its machine; as it last told
+};
+
+// An error of the head or of its cluster.
+struct ErrorStatus {
+  std::int64_t unix_seconds = 0;  // when it last happened
+  std::string what;
+  std::int64_t times = 1;  // in a row
+};
+
+// What the doctor found to warn of (docs/doctor.md).
+struct FindingStatus {
+  std::string id;
+  std::string outcome;  // "warning" or "failure"
+  std::string subject;
+  std::string found;
+  std::string expected;
+  std::string next_step;
+};
+
+// Why the newest epoch that was lost was lost, and what the head's node looked like then.
+struct FailureStatus {
+  std::int64_t unix_seconds = 0;
+  std::uint64_t epoch = 0;
+  std::string reason;
+  std::string examination;  // of which node, or that it is still going on
+  std::vector<FindingStatus> findings;
 };
 
 // Where start-up spent its time. An unfinished phase has `done` false and its time so far.
@@ -235,6 +285,10 @@ struct EngineStatus {
   // Why the drafter looks broken, in one sentence; empty while it does not.
   std::string draft_alarm;
   std::vector<RankStatus> ranks;
+  std::string head_node;  // its name in cluster.yaml
+  std::vector<InterfaceStatus> head_interfaces;
+  std::optional<FailureStatus> last_failure;
+  std::vector<ErrorStatus> errors;  // newest first, bounded
   std::vector<StartUpPhase> phases;
 };
 

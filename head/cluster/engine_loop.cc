@@ -118,8 +118,10 @@ void EngineLoop::Run() {
     std::unique_lock lock(mutex_);
     if (turn == Turn::kIdle) {
       work_.wait_for(lock, kIdleTick, [&] { return stopping_ || scheduler_->HasWork(); });
-    } else if (turn == Turn::kNoGroup) {
-      work_.wait_for(lock, options_.reform_pause, [&] { return stopping_.load(); });
+    } else if (turn == Turn::kNoGroup || turn == Turn::kRefused) {
+      const engine::Duration pause =
+          turn == Turn::kNoGroup ? options_.reform_pause : options_.refusal_pause;
+      work_.wait_for(lock, pause, [&] { return stopping_.load(); });
     }
   }
 }
@@ -149,18 +151,25 @@ EngineLoop::Turn EngineLoop::TryFormGroup() {
     serving_ = BeginServing();
     return serving_ ? Turn::kBusy : Turn::kEnded;
   }
+  return Postpone(formed);
+}
+
+EngineLoop::Turn EngineLoop::Postpone(const absl::Status& why) {
   const std::lock_guard lock(mutex_);
-  if (absl::IsFailedPrecondition(formed)) {
-    LOG(ERROR) << "the cluster cannot work: " << formed.message();
-    failure_ = formed;
+  const bool is_refused = absl::IsFailedPrecondition(why);
+  errors_.Add(std::chrono::system_clock::now(),
+              absl::StrFormat("%s: %s", is_refused ? "refused" : "no group", why.message()));
+  if (is_refused && !scheduler_.has_value()) {
+    LOG(ERROR) << "the cluster cannot work: " << why.message();
+    failure_ = why;
     status_.state = api::EngineState::kFailed;
-    status_.detail = std::string(formed.message());
+    status_.detail = std::string(why.message());
     return Turn::kEnded;
   }
-  LOG(WARNING) << "no group yet: " << formed.message();
-  status_.detail = absl::StrFormat("%s; forming the group again: %s", why_not_, formed.message());
+  LOG(WARNING) << "no group yet: " << why.message();
+  status_.detail = absl::StrFormat("%s; forming the group again: %s", why_not_, why.message());
   epoch_ = engine::Epoch(epoch_.value() + 1);
-  return Turn::kNoGroup;
+  return is_refused ? Turn::kRefused : Turn::kNoGroup;
 }
 
 bool EngineLoop::BeginServing() {
@@ -231,9 +240,25 @@ void EngineLoop::EndEpoch(const absl::Status& why) {
   if (!absl::IsCancelled(why)) {
     LOG(ERROR) << "epoch " << epoch_ << " is lost: " << why_not_;
     SetState(api::EngineState::kDegraded, why_not_);
+    RecordLoss();
   }
   FailEverything(why);
   epoch_ = engine::Epoch(epoch_.value() + 1);
+}
+
+void EngineLoop::RecordLoss() {
+  const auto now = std::chrono::system_clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    errors_.Add(now, absl::StrFormat("epoch %d is lost: %s", epoch_.value(), why_not_));
+    api::FailureStatus& failure = status_.last_failure.emplace();
+    failure.unix_seconds = UnixSeconds(now);
+    failure.epoch = epoch_.value();
+    failure.reason = why_not_;
+  }
+  if (options_.on_epoch_lost) {
+    options_.on_epoch_lost(epoch_);
+  }
 }
 
 std::optional<StepPlan> EngineLoop::NextPlan() {
@@ -295,6 +320,7 @@ void EngineLoop::WatchDrafter() {
               : "";
   if (suspect) {
     LOG(WARNING) << status_.draft_alarm;
+    errors_.Add(std::chrono::system_clock::now(), status_.draft_alarm);
   } else {
     LOG(INFO) << absl::StrFormat("the drafter is accepted again: %.0f %%", 100 * accepted);
   }
@@ -376,6 +402,7 @@ api::EngineStatus EngineLoop::Status() const {
   {
     const std::lock_guard lock(mutex_);
     status = status_;
+    status.errors = errors_.errors();
     status.running_max = options_.scheduler.running_max;
     status.waiting_max = options_.scheduler.waiting_max;
     status.kv_block_tokens = options_.scheduler.kv_block_tokens;

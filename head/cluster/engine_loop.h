@@ -20,6 +20,7 @@
 #include "engine/runtime/cluster.h"
 #include "engine/schedule/scheduler.h"
 #include "head/api/generation.h"
+#include "head/cluster/error_log.h"
 
 namespace sparkspan::head::cluster {
 
@@ -29,16 +30,21 @@ struct EngineLoopOptions {
   engine::Duration step_timeout = std::chrono::seconds(60);
   engine::Duration form_timeout = std::chrono::minutes(10);
   engine::Duration reform_pause = std::chrono::milliseconds(200);
+  engine::Duration refusal_pause = std::chrono::seconds(2);  // what refuses needs a person
   engine::Epoch first_epoch;  // larger than any epoch of an earlier head
   std::string numerics;
   std::string draft_mode;
   // Adds what only the cluster knows: ranks, phases of loading. Thread-safe. May be empty.
   std::function<void(api::EngineStatus*)> describe_cluster;
+  // An epoch that served was lost. By the loop's thread: it must not wait. May be empty.
+  std::function<void(engine::Epoch epoch)> on_epoch_lost;
 };
 
 // Serves generation requests over a cluster: the one thread that owns scheduler and sequences,
 // makes every plan and hands tokens to their streams. An error of the cluster ends the epoch:
-// requests in flight and queued ones end with it, and a new group is formed.
+// requests in flight and queued ones end with it, and a new group is formed. A worker that refuses
+// ends a head that has never served, which says why; later it is asked again, as one that was
+// restarted on another release or file is put right without the head.
 class EngineLoop final : public api::Generator {
  public:
   // Who calls TakeTurn: the loop's own thread, or its owner, as a simulation in virtual time does.
@@ -67,6 +73,7 @@ class EngineLoop final : public api::Generator {
     kBusy,     // nothing: go on
     kIdle,     // kIdleTick, or a request
     kNoGroup,  // options.reform_pause
+    kRefused,  // options.refusal_pause
     kEnded,    // there are no more turns
   };
   // Forms a group, or runs one step, or looks after the ranks while there is nothing to run. Waits
@@ -96,7 +103,10 @@ class EngineLoop final : public api::Generator {
   // With mutex_ held.
   absl::Status BeginEpoch(const engine::runtime::ClusterShape& shape);
   Turn Serve();
+  // Says why there is no group yet, and what may pass before the next attempt.
+  Turn Postpone(const absl::Status& why);
   void EndEpoch(const absl::Status& why);
+  void RecordLoss();
   // What the next step does; empty when there is nothing to do.
   std::optional<engine::runtime::StepPlan> NextPlan();
   void CloseCancelled();
@@ -127,6 +137,7 @@ class EngineLoop final : public api::Generator {
   std::deque<RatePoint> rate_;
   double request_seconds_ = 0;  // a running mean of how long finished requests took
   api::EngineStatus status_;    // what the scheduler does not know
+  ErrorLog errors_;
   absl::Status failure_;
 
   std::atomic<bool> stopping_{false};

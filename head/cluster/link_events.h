@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
+#include "engine/fabric/pin_monitor.h"
 #include "engine/runtime/plan.h"
 #include "engine/runtime/rank_position.h"
 
@@ -52,6 +53,7 @@ struct WorkerPeer {
   engine::Rank rank;
   std::string local_address;
   std::string interface;
+  std::string binding;
 };
 
 struct WorkerGroupFormed {
@@ -63,6 +65,19 @@ struct WorkerPulse {
   engine::runtime::RankPosition position;
 };
 
+struct WorkerPeerTraffic {
+  engine::Rank rank;
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t received_bytes = 0;
+};
+
+// What the rank's interfaces and its data connections have carried.
+struct WorkerFabric {
+  engine::Time sampled;  // by a clock of its own: only differences mean anything
+  std::vector<engine::fabric::PinSample> interfaces;
+  std::vector<WorkerPeerTraffic> peers;
+};
+
 // The stream is over; nothing follows.
 struct LinkEnd {
   absl::Status why;
@@ -72,17 +87,19 @@ struct LinkEnd {
   std::optional<engine::Rank> blamed;  // the peer whose data connection broke
 };
 
+using WorkerMessage = std::variant<WorkerIdentity,
+                                   WorkerLoading,
+                                   WorkerLoaded,
+                                   WorkerGroupFormed,
+                                   engine::runtime::StepResult,
+                                   WorkerPulse,
+                                   WorkerFabric,
+                                   LinkEnd>;
+
 struct LinkEvent {
   engine::Rank rank;
   std::uint64_t opening = 0;  // tells the streams of one rank apart
-  std::variant<WorkerIdentity,
-               WorkerLoading,
-               WorkerLoaded,
-               WorkerGroupFormed,
-               engine::runtime::StepResult,
-               WorkerPulse,
-               LinkEnd>
-      what;
+  WorkerMessage what;
   engine::Time time;  // when it arrived, which may be before it is taken
 };
 

@@ -63,10 +63,11 @@ bool IsOwnProcess(int socket) {
   return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid == getpid();
 }
 
-// Bytes on their way from one socket to another.
+// Bytes on their way from one socket to another, added to `carried` once they are through.
 class Flow {
  public:
-  Flow(int from, int to) : from_(from), to_(to), buffer_(kBufferBytes) {}
+  Flow(int from, int to, std::atomic<std::uint64_t>& carried)
+      : from_(from), to_(to), carried_(carried), buffer_(kBufferBytes) {}
 
   short FromEvents() const { return !ended_ && end_ < buffer_.size() ? POLLIN : 0; }
   short ToEvents() const { return begin_ < end_ ? POLLOUT : 0; }
@@ -89,6 +90,7 @@ class Flow {
       const ssize_t sent = send(to_, buffer_.data() + begin_, end_ - begin_, MSG_NOSIGNAL);
       if (sent > 0) {
         begin_ += static_cast<std::size_t>(sent);
+        carried_ += static_cast<std::uint64_t>(sent);
       } else if (sent < 0 && errno != EAGAIN && errno != EINTR) {
         return false;
       }
@@ -106,6 +108,7 @@ class Flow {
  private:
   int from_;
   int to_;
+  std::atomic<std::uint64_t>& carried_;
   std::vector<char> buffer_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
@@ -117,12 +120,12 @@ class Flow {
 
 class PinnedRelay::Connection {
  public:
-  Connection(UniqueFd client, UniqueFd remote, engine::Time deadline)
+  Connection(PinnedRelay& relay, UniqueFd client, UniqueFd remote, engine::Time deadline)
       : client_(std::move(client)),
         remote_(std::move(remote)),
         deadline_(deadline),
-        up_(client_.get(), remote_.get()),
-        down_(remote_.get(), client_.get()) {}
+        up_(client_.get(), remote_.get(), relay.sent_bytes_),
+        down_(remote_.get(), client_.get(), relay.received_bytes_) {}
 
   int remote() const { return remote_.get(); }
   bool connected() const { return connected_; }
@@ -328,8 +331,11 @@ void PinnedRelay::Accept() {
     path_ = remote.status();
     return;
   }
-  connections_.push_back(std::make_unique<Connection>(
-      std::move(client), *std::move(remote), std::chrono::steady_clock::now() + kConnectTimeout));
+  connections_.push_back(
+      std::make_unique<Connection>(*this,
+                                   std::move(client),
+                                   *std::move(remote),
+                                   std::chrono::steady_clock::now() + kConnectTimeout));
 }
 
 }  // namespace sparkspan::head::cluster

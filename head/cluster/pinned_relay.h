@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,6 +18,11 @@
 #include "engine/fabric/pinned_socket.h"
 
 namespace sparkspan::head::cluster {
+
+struct RelayTraffic {
+  std::uint64_t sent_bytes = 0;  // to the remote end
+  std::uint64_t received_bytes = 0;
+};
 
 // Carries the bytes of a client that cannot bind its sockets (gRPC, docs/decisions/0009) between a
 // unix socket of this process and a TCP connection that is bound to a declared interface. What the
@@ -39,6 +46,9 @@ class PinnedRelay {
   // Where the newest connection was proven to lie; the reason if none could be made, or why the
   // interface is not as declared.
   absl::StatusOr<engine::fabric::SocketPath> path() const;
+
+  // On all connections since it was started. Thread-safe.
+  RelayTraffic traffic() const { return {sent_bytes_, received_bytes_}; }
 
  private:
   class Connection;
@@ -65,6 +75,8 @@ class PinnedRelay {
   const engine::UniqueFd stop_reader_;
   const engine::UniqueFd stop_writer_;
   std::vector<std::unique_ptr<Connection>> connections_;  // of the thread alone
+  std::atomic<std::uint64_t> sent_bytes_{0};
+  std::atomic<std::uint64_t> received_bytes_{0};
 
   mutable std::mutex mutex_;
   absl::StatusOr<engine::fabric::SocketPath> path_;

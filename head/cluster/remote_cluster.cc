@@ -18,7 +18,13 @@ using engine::runtime::StepResult;
 constexpr std::size_t kPlansInFlightMax = 2;
 constexpr std::chrono::milliseconds kReconnectPause{200};
 // The streams are looked at this often in a limit of silence, and between signs of life.
-constexpr int kLooksPerLimit = 20;
+constexpr int kLooksPerLimit = 40;
+constexpr const char* kControlPlane = "control";
+constexpr const char* kDataPlane = "data";
+
+std::string PeerName(Rank rank) {
+  return absl::StrFormat("rank %d", rank.value());
+}
 
 }  // namespace
 
@@ -29,6 +35,7 @@ RemoteCluster::RemoteCluster(RemoteClusterOptions options, std::unique_ptr<Worke
       ended_(absl::UnavailableError("no group has been formed")),
       forming_(Count(), options_.silence_limit),
       detector_(Names(), options_.silence_limit),
+      meters_(Count()),
       shape_(options_.shape) {
   for (const WorkerEndpoint& worker : options_.workers) {
     api::RankStatus status;
@@ -94,8 +101,18 @@ std::optional<LinkEvent> RemoteCluster::NextEvent(engine::Time deadline) {
          static_cast<std::size_t>(end->blamed->value()) >= Count())) {
       end->blamed.reset();  // Nobody of this cluster.
     }
+    if (auto* end = std::get_if<LinkEnd>(&event->what); end != nullptr && !end->said) {
+      end->why = ReasonOf(event->rank, end->why);
+    }
   }
   return event;
+}
+
+// gRPC knows that its socket closed; the relay, which closed it, knows that the interface lost its
+// link.
+absl::Status RemoteCluster::ReasonOf(Rank rank, const absl::Status& why) const {
+  const auto path = links_->Path(rank);
+  return path.ok() || !At(rank).identity.has_value() ? why : path.status();
 }
 
 absl::Status RemoteCluster::EndEpoch(absl::Status why) {
@@ -166,6 +183,11 @@ absl::Status RemoteCluster::TakeServingEvent(LinkEvent event) {
     const std::lock_guard lock(mutex_);
     if (const auto* pulse = std::get_if<WorkerPulse>(&event.what)) {
       detector_.Hear(event.rank, pulse->position, event.time);
+      return absl::OkStatus();
+    }
+    if (const auto* fabric = std::get_if<WorkerFabric>(&event.what)) {
+      detector_.Hear(event.rank, event.time);
+      TakeFabric(event.rank, *fabric);
       return absl::OkStatus();
     }
     if (const auto* result = std::get_if<StepResult>(&event.what)) {
@@ -370,11 +392,12 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerIdentity& identit
     status.clock_ahead_seconds = identity.clock_ahead_seconds;
     status.rails.clear();
     if (const auto path = links_->Path(rank); path.ok()) {
-      status.rails.push_back({"control",
-                              "head",
-                              path->interface,
-                              engine::fabric::ToString(path->local),
-                              std::string(engine::fabric::ToString(path->binding))});
+      api::RailStatus& rail = status.rails.emplace_back();
+      rail.plane = kControlPlane;
+      rail.peer = "head";
+      rail.interface = path->interface;
+      rail.local_address = engine::fabric::ToString(path->local);
+      rail.binding = engine::fabric::ToString(path->binding);
     }
   }
   SetState(rank, "loading", "");
@@ -410,14 +433,14 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerLoaded& loaded) {
 absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerGroupFormed& formed) {
   for (const WorkerPeer& peer : formed.peers) {
     LOG(INFO) << NameOf(rank) << " reaches rank " << peer.rank << " from " << peer.local_address
-              << " by " << peer.interface;
+              << " by " << peer.interface << ", bound by " << peer.binding;
     const std::lock_guard lock(mutex_);
-    ranks_[static_cast<std::size_t>(rank.value())].rails.push_back(
-        {"data",
-         absl::StrFormat("rank %d", peer.rank.value()),
-         peer.interface,
-         peer.local_address,
-         /*binding=*/""});
+    api::RailStatus& rail = ranks_[static_cast<std::size_t>(rank.value())].rails.emplace_back();
+    rail.plane = kDataPlane;
+    rail.peer = PeerName(peer.rank);
+    rail.interface = peer.interface;
+    rail.local_address = peer.local_address;
+    rail.binding = peer.binding;
   }
   At(rank).formed = true;
   SetState(rank, "ready", "");
@@ -427,6 +450,27 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerGroupFormed& form
 absl::Status RemoteCluster::TakeForming(Rank rank, const StepResult&) {
   return absl::InternalError(
       absl::StrFormat("%s answered a step before the group was formed", NameOf(rank)));
+}
+
+absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerFabric& fabric) {
+  const std::lock_guard lock(mutex_);
+  TakeFabric(rank, fabric);
+  return absl::OkStatus();
+}
+
+// With mutex_ held.
+void RemoteCluster::TakeFabric(Rank rank, const WorkerFabric& fabric) {
+  const auto index = static_cast<std::size_t>(rank.value());
+  meters_[index].Take(fabric.interfaces, fabric.sampled);
+  ranks_[index].interfaces = meters_[index].interfaces();
+  for (const WorkerPeerTraffic& peer : fabric.peers) {
+    for (api::RailStatus& rail : ranks_[index].rails) {
+      if (rail.plane == kDataPlane && rail.peer == PeerName(peer.rank)) {
+        rail.sent_bytes = peer.sent_bytes;
+        rail.received_bytes = peer.received_bytes;
+      }
+    }
+  }
 }
 
 absl::Status RemoteCluster::TakeForming(Rank rank, const LinkEnd& end) {
@@ -481,6 +525,18 @@ std::vector<api::RankStatus> RemoteCluster::Ranks() const {
       status.position = engine::runtime::Describe(detector_.position(worker.rank));
       if (const auto silence = detector_.SilentFor(worker.rank, now)) {
         status.heard_seconds_ago = std::chrono::duration<double>(*silence).count();
+      }
+    }
+    for (api::RailStatus& rail : status.rails) {
+      if (rail.plane == kControlPlane) {
+        const LinkTraffic traffic = links_->Traffic(worker.rank);
+        rail.sent_bytes = traffic.sent_bytes;
+        rail.received_bytes = traffic.received_bytes;
+      }
+    }
+    for (const api::InterfaceStatus& interface : status.interfaces) {
+      if (status.detail.empty()) {
+        status.detail = interface.fault;
       }
     }
   }

@@ -18,6 +18,7 @@
 #include "engine/runtime/cluster.h"
 #include "head/api/generation.h"
 #include "head/cluster/failure_detector.h"
+#include "head/cluster/interface_meter.h"
 #include "head/cluster/worker_links.h"
 
 namespace sparkspan::head::cluster {
@@ -81,6 +82,9 @@ class RemoteCluster final : public engine::runtime::Cluster {
 
   std::size_t Count() const { return options_.workers.size(); }
   Worker& At(engine::Rank rank) { return workers_[static_cast<std::size_t>(rank.value())]; }
+  const Worker& At(engine::Rank rank) const {
+    return workers_[static_cast<std::size_t>(rank.value())];
+  }
   std::string NameOf(engine::Rank rank) const;
   std::vector<std::string> Names() const;
   void SetState(engine::Rank rank, std::string state, std::string detail);
@@ -98,6 +102,7 @@ class RemoteCluster final : public engine::runtime::Cluster {
   absl::Status TakeForming(engine::Rank rank, const WorkerGroupFormed& formed);
   absl::Status TakeForming(engine::Rank rank, const engine::runtime::StepResult& result);
   absl::Status TakeForming(engine::Rank /*rank*/, const WorkerPulse&) { return absl::OkStatus(); }
+  absl::Status TakeForming(engine::Rank rank, const WorkerFabric& fabric);
   absl::Status TakeForming(engine::Rank rank, const LinkEnd& end);
   absl::Status EndSilentOnes();
   // Until `done` holds for every worker.
@@ -105,6 +110,10 @@ class RemoteCluster final : public engine::runtime::Cluster {
   // Says of each worker that could not be reached so far why.
   void DescribeUnreached();
   absl::Status CheckAgreement() const;
+
+  void TakeFabric(engine::Rank rank, const WorkerFabric& fabric);
+  // Why a stream broke, as far as this side of it knows better than gRPC.
+  absl::Status ReasonOf(engine::Rank rank, const absl::Status& why) const;
 
   // Takes what a worker said while the group serves.
   absl::Status TakeServingEvent(LinkEvent event);
@@ -128,6 +137,7 @@ class RemoteCluster final : public engine::runtime::Cluster {
   mutable std::mutex mutex_;  // of what follows
   FailureDetector detector_;  // changed by the engine loop's thread alone
   std::vector<api::RankStatus> ranks_;
+  std::vector<InterfaceMeter> meters_;  // [ranks]
   std::vector<api::StartUpPhase> phases_;
   engine::runtime::ClusterShape shape_;
 };

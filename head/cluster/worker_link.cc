@@ -12,6 +12,7 @@
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/runtime/plan_codec.h"
+#include "head/cluster/worker_message.h"
 #include "proto/sparkspan/v1/worker.grpc.pb.h"
 
 namespace sparkspan::head::cluster {
@@ -54,66 +55,6 @@ std::shared_ptr<grpc::Channel> MakeChannel(const LinkOptions& options) {
   tls.pem_private_key = options.tls->key;
   tls.pem_cert_chain = options.tls->certificate;
   return grpc::CreateCustomChannel(options.target, grpc::SslCredentials(tls), arguments);
-}
-
-// `asked`: when the hello was sent. The worker's clock was read about half way from then to now.
-WorkerIdentity IdentityOf(const v1::Identity& message, WallTime asked) {
-  WorkerIdentity identity;
-  identity.program_version = message.program_version();
-  identity.config_hash = message.config_hash();
-  identity.checkpoint_hash = message.checkpoint_hash();
-  identity.numerics_hash = message.numerics_hash();
-  identity.architecture = message.architecture();
-  identity.simd_target = message.simd_target();
-  identity.device = message.device();
-  identity.nccl_version = message.nccl_version();
-  const WallTime middle = asked + (std::chrono::system_clock::now() - asked) / 2;
-  const WallTime theirs{std::chrono::milliseconds(message.unix_ms())};
-  identity.clock_ahead_seconds = std::chrono::duration<double>(theirs - middle).count();
-  return identity;
-}
-
-WorkerLoaded LoadedOf(const v1::Loaded& message) {
-  WorkerLoaded loaded;
-  loaded.weights_bytes = message.weights_bytes();
-  loaded.kv_bytes = message.kv_bytes();
-  loaded.resident_bytes = message.resident_bytes();
-  loaded.kv_blocks = message.kv_blocks();
-  for (const v1::Phase& phase : message.phases()) {
-    loaded.phases.push_back({phase.name(), phase.seconds()});
-  }
-  return loaded;
-}
-
-WorkerGroupFormed GroupFormedOf(const v1::GroupFormed& message) {
-  WorkerGroupFormed formed;
-  for (const v1::Peer& peer : message.peers()) {
-    formed.peers.push_back({engine::Rank(peer.rank()), peer.local_address(), peer.interface()});
-  }
-  return formed;
-}
-
-WorkerPulse PulseOf(const v1::Pulse& message) {
-  WorkerPulse pulse;
-  pulse.position.begun = engine::Step(message.begun_step());
-  pulse.position.finished = engine::Step(message.finished_step());
-  pulse.position.exchanges = message.exchanges();
-  pulse.position.collective = v1::Collective_IsValid(message.collective())
-                                  ? static_cast<engine::runtime::Collective>(message.collective())
-                                  : engine::runtime::Collective::kNone;
-  pulse.position.exchanging = message.exchanging();
-  return pulse;
-}
-
-LinkEnd FailureOf(const v1::Failure& message) {
-  LinkEnd end;
-  end.why = absl::UnavailableError(message.message());
-  end.said = true;
-  end.refused = message.refused();
-  if (message.has_blamed_rank()) {
-    end.blamed = engine::Rank(message.blamed_rank());
-  }
-  return end;
 }
 
 }  // namespace
@@ -209,41 +150,15 @@ class WorkerLink::Stream {
 
   // Passes a message on; the end of the link when it was the last, or makes no sense.
   std::optional<LinkEnd> Take(const v1::WorkerMessage& message) {
-    switch (message.message_case()) {
-      case v1::WorkerMessage::kIdentity:
-        Push(IdentityOf(message.identity(), asked_));
-        return std::nullopt;
-      case v1::WorkerMessage::kLoading:
-        Push(WorkerLoading{message.loading().phase(), message.loading().seconds()});
-        return std::nullopt;
-      case v1::WorkerMessage::kLoaded:
-        Push(LoadedOf(message.loaded()));
-        return std::nullopt;
-      case v1::WorkerMessage::kGroupFormed:
-        Push(GroupFormedOf(message.group_formed()));
-        return std::nullopt;
-      case v1::WorkerMessage::kResult: {
-        absl::StatusOr<engine::runtime::StepResult> result =
-            engine::runtime::ResultFromProto(message.result());
-        if (!result.ok()) {
-          return Broke(std::string(result.status().message()));
-        }
-        Push(*std::move(result));
-        return std::nullopt;
-      }
-      case v1::WorkerMessage::kFailure:
-        return FailureOf(message.failure());
-      case v1::WorkerMessage::kPulse:
-        Push(PulseOf(message.pulse()));
-        return std::nullopt;
-      case v1::WorkerMessage::MESSAGE_NOT_SET:
-        break;
+    WorkerMessage what = DecodeWorkerMessage(message, asked_, std::chrono::system_clock::now());
+    if (auto* end = std::get_if<LinkEnd>(&what)) {
+      return std::move(*end);
     }
-    return Broke("it sent a message of a kind that wire version 1 lacks");
+    Push(std::move(what));
+    return std::nullopt;
   }
 
-  template <typename What>
-  void Push(What what) {
+  void Push(WorkerMessage what) {
     const engine::Time now = std::chrono::steady_clock::now();
     LinkEvent event{options_.rank, options_.opening, std::move(what), now};
     const engine::Time deadline = now + kPushTimeout;

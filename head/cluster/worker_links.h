@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -13,9 +14,15 @@
 
 namespace sparkspan::head::cluster {
 
+// What the connections to one worker have carried since the head started.
+struct LinkTraffic {
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t received_bytes = 0;
+};
+
 // The streams to all workers, and the time that passes while one waits for them: all of the world
 // that RemoteCluster decides by. GrpcLinks is the real one; a simulation makes another, in virtual
-// time. One thread at a time, but for Now and Path.
+// time. One thread at a time, but for Now, Path and Traffic.
 class WorkerLinks {
  public:
   virtual ~WorkerLinks() = default;
@@ -41,6 +48,7 @@ class WorkerLinks {
   // Where the newest connection to a rank was proven to lie; the reason if none could be made.
   // Thread-safe.
   virtual absl::StatusOr<engine::fabric::SocketPath> Path(engine::Rank rank) const = 0;
+  virtual LinkTraffic Traffic(engine::Rank rank) const = 0;
 };
 
 }  // namespace sparkspan::head::cluster

@@ -3,6 +3,7 @@
 #include "absl/strings/str_format.h"
 #include "head/api/json.h"
 #include "head/http/service.h"
+#include "head/status/status_json.h"
 #include "head/status/status_page.h"
 
 // What needs no generation: models, tokens, health, status.
@@ -191,19 +192,29 @@ HttpResponse Service::MetricsPage(const Call&) {
 }
 
 HttpResponse Service::StatusJsonPage(const Call&) {
-  return Json(status::StatusJson(model_.names.front(), options_.version, generator_.Status()));
+  HttpResponse response =
+      Json(status::StatusJson(model_.names.front(), options_.version, generator_.Status()));
+  response.headers.emplace_back("Cache-Control", "no-store");
+  return response;
 }
 
 HttpResponse Service::Root(const Call& call) {
-  if (call.request.Header("Accept").find("text/html") != std::string_view::npos) {
-    return Text(status::StatusHtml(model_.names.front(), options_.version, generator_.Status()),
-                "text/html; charset=utf-8");
+  const bool is_browser = call.request.Header("Accept").find("text/html") != std::string_view::npos;
+  HttpResponse response =
+      is_browser ? Text(std::string(status::StatusPage()), "text/html; charset=utf-8")
+                 : Text(absl::StrFormat("sparkspan %s serves %s. The API is under /v1, the state "
+                                        "under /status.json.\n",
+                                        options_.version,
+                                        model_.names.front()),
+                        "text/plain; charset=utf-8");
+  response.headers.emplace_back("Vary", "Accept");
+  if (is_browser) {
+    response.headers.emplace_back("Content-Security-Policy", status::StatusPagePolicy());
+    response.headers.emplace_back("X-Content-Type-Options", "nosniff");
+    response.headers.emplace_back("Referrer-Policy", "no-referrer");
+    response.headers.emplace_back("Cache-Control", "no-store");
   }
-  return Text(absl::StrFormat("sparkspan %s serves %s. The API is under /v1, the state under "
-                              "/status.json.\n",
-                              options_.version,
-                              model_.names.front()),
-              "text/plain; charset=utf-8");
+  return response;
 }
 
 HttpResponse Service::FlushCache(const Call&) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
@@ -78,8 +79,8 @@ Service::Service(api::ServedModel model,
                  status::Metrics& metrics,
                  const engine::Clock& clock)
     : model_(std::move(model)),
+      keys_(std::exchange(options.api_keys, {})),  // Their hashes are all that stays.
       options_(std::move(options)),
-      keys_(options_.api_keys),
       codec_(codec),
       generator_(generator),
       metrics_(metrics),
@@ -161,7 +162,8 @@ bool Service::NeedsKey(const std::string& path) const {
   if (path.starts_with("/v1")) {
     return true;
   }
-  constexpr std::array<std::string_view, 10> kGuarded = {"/tokenize",
+  constexpr std::array<std::string_view, 11> kGuarded = {"/status.json",
+                                                         "/tokenize",
                                                          "/detokenize",
                                                          "/flush_cache",
                                                          "/props",

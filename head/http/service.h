@@ -102,8 +102,8 @@ class Service {
   std::string ModelJson(const std::string& name) const;
 
   const api::ServedModel model_;
-  const ServiceOptions options_;
   const ApiKeys keys_;
+  const ServiceOptions options_;  // without the keys
   const api::TextCodec& codec_;
   api::Generator& generator_;
   status::Metrics& metrics_;

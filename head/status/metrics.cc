@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "engine/base/process_memory.h"
+#include "head/status/interface_metrics.h"
 #include "head/status/prometheus_text.h"
 
 namespace sparkspan::head::status {
@@ -66,7 +67,7 @@ void WriteEngineGauges(PrometheusText* page, const api::EngineStatus& engine) {
   page->Sample(1.0,
                {{"block_size", std::to_string(engine.kv_block_tokens)},
                 {"num_gpu_blocks", std::to_string(engine.kv_blocks_total)}});
-  page->Family("sparkspan:engine_state", "gauge", "1 for the state that the engine is in.");
+  page->Family("sparkspan_engine_state", "gauge", "1 for the state that the engine is in.");
   using State = api::EngineState;
   for (const State state :
        {State::kStarting, State::kReady, State::kDegraded, State::kDraining, State::kFailed}) {
@@ -135,27 +136,27 @@ void WriteDrafting(PrometheusText* page, const api::EngineStatus& engine) {
   for (std::size_t i = 0; i < engine.drafts_by_position.size(); ++i) {
     page->Sample(Real(engine.drafts_by_position[i].accepted), {{"position", std::to_string(i)}});
   }
-  page->Family("sparkspan:draft_verified_per_pos_total",
+  page->Family("sparkspan_draft_verified_per_pos_total",
                "counter",
                "Drafts verified, by their position in the draft.");
   for (std::size_t i = 0; i < engine.drafts_by_position.size(); ++i) {
     page->Sample(Real(engine.drafts_by_position[i].verified), {{"position", std::to_string(i)}});
   }
-  page->Family("sparkspan:draft_predicted_per_pos_total",
+  page->Family("sparkspan_draft_predicted_per_pos_total",
                "counter",
                "Sum of the predicted chances that verified drafts survive, by position.");
   for (std::size_t i = 0; i < engine.drafts_by_position.size(); ++i) {
     page->Sample(engine.drafts_by_position[i].predicted, {{"position", std::to_string(i)}});
   }
   Single(page,
-         "sparkspan:draft_alarm",
+         "sparkspan_draft_alarm",
          "gauge",
          "1 while so few first drafts are accepted that the drafter may be broken.",
          engine.draft_alarm.empty() ? 0.0 : 1.0);
 }
 
 void WriteSteps(PrometheusText* page, const api::EngineStatus& engine) {
-  Single(page, "sparkspan:steps_total", "counter", "Engine steps.", Real(engine.steps_total));
+  Single(page, "sparkspan_steps_total", "counter", "Engine steps.", Real(engine.steps_total));
 
   std::vector<double> bounds(api::StepTokens::kBounds.begin(), api::StepTokens::kBounds.end());
   Histogram step_tokens(bounds);
@@ -254,6 +255,7 @@ std::string Metrics::Render(const std::string& model_name, const api::EngineStat
   WriteEngineCounters(&page, engine);
   WriteDrafting(&page, engine);
   WriteSteps(&page, engine);
+  WriteInterfaces(&page, engine);
   {
     const std::lock_guard lock(mutex_);
     page.Family("vllm:request_success_total", "counter", "Requests finished, by reason.");
@@ -292,7 +294,7 @@ std::string Metrics::Render(const std::string& model_name, const api::EngineStat
               computed_prompt_tokens_);
     histogram("vllm:request_params_n", "n asked for.", samples_);
     Single(&page,
-           "sparkspan:client_disconnects_total",
+           "sparkspan_client_disconnects_total",
            "counter",
            "Clients that left before their answer ended.",
            Real(disconnects_));

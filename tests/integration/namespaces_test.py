@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from local_server import MODEL, PROGRAM, chat_body  # noqa: E402
-from spark_network import SparkCluster, SparkNetwork, why_not  # noqa: E402
+from spark_network import SparkCluster, SparkNetwork, why_no_drops, why_not  # noqa: E402
 
 COUNT = "Count from 7 to 15."
 COUNTED = "7, 8, 9, 10, 11, 12, 13, 14, 15"
@@ -86,7 +86,9 @@ class PairTest(unittest.TestCase):
                 status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
                 self.assertEqual(status, 200, text)
                 self.assertEqual(json.loads(text)["choices"][0]["message"]["content"], COUNTED)
-                rails = [rank["rails"] for rank in json.loads(cluster.curl("/status.json")[1])["ranks"]]
+                time.sleep(1.2)  # until the ranks have told of their interfaces again
+                ranks = json.loads(cluster.curl("/status.json")[1])["ranks"]
+                rails = [rank["rails"] for rank in ranks]
                 self.assertIn("cleared inherited NCCL_SOCKET_IFNAME=wlP9s9", cluster.log_text())
         # The head's own worker is reached inside the machine; the other one by the declared half.
         self.assertEqual(rails[1][0]["interface"], halves["spark1"][0])
@@ -95,6 +97,13 @@ class PairTest(unittest.TestCase):
         for rank, name in enumerate(network.names):
             self.assertEqual(rails[rank][1]["plane"], "data")
             self.assertEqual(rails[rank][1]["interface"], halves[name][1])
+            self.assertEqual(rails[rank][1]["binding"], "device")
+            self.assertGreater(rails[rank][1]["sent_bytes"], 50_000)
+            # Control and data are counted apart, each on its own interface.
+            planes = {one["name"]: one["planes"] for one in ranks[rank]["interfaces"]}
+            self.assertEqual(planes, {halves[name][0]: ["control"], halves[name][1]: ["data"]})
+            data = ranks[rank]["interfaces"][1]
+            self.assertGreaterEqual(data["sent_bytes"], rails[rank][1]["sent_bytes"])
         self.assert_only_declared(frames, {
             name: {control: CONTROL_PORT, data: DATA_PORT}
             for name, (control, data) in halves.items()})
@@ -108,18 +117,28 @@ class PairTest(unittest.TestCase):
             self.assertGreater(grown[control], 2_000)
             self.assertGreater(grown[data], 100_000)
 
+    def endless_request(self, cluster):
+        """A request that runs, as the process of its client."""
+        body = chat_body(COUNT, stream=True, max_tokens=1500, ignore_eos=True)
+        client = self.network.start("spark1", "curl", "-sSN", "-m", "300", "-H",
+                                    "Content-Type: application/json", "-d", json.dumps(body),
+                                    cluster.API + "/v1/chat/completions")
+        for _ in range(6):
+            self.assertTrue(client.stdout.readline())
+        return client
+
+    def halves_only(self):
+        """What each declared half may carry."""
+        return {name: {self.network.qsfp(name, 0): CONTROL_PORT,
+                       self.network.qsfp(name, 1): DATA_PORT} for name in self.network.names}
+
     def test_a_cut_link_is_reported_at_once_and_nothing_goes_elsewhere(self):
         network = self.network
         for half, plane in ((1, "data"), (0, "control")):
             frames = {}
             with self.subTest(plane), SparkCluster(network, config_for(network), PROGRAM) as cluster:
                 cluster.wait_until_ready()
-                body = chat_body(COUNT, stream=True, max_tokens=1500, ignore_eos=True)
-                client = network.start("spark1", "curl", "-sSN", "-m", "300", "-H",
-                                       "Content-Type: application/json", "-d", json.dumps(body),
-                                       cluster.API + "/v1/chat/completions")
-                for _ in range(6):
-                    self.assertTrue(client.stdout.readline())
+                client = self.endless_request(cluster)
                 with network.sniffed(frames):
                     began = time.monotonic()
                     network.set_link("spark2", network.qsfp("spark2", half), "down")
@@ -133,10 +152,85 @@ class PairTest(unittest.TestCase):
                 self.assertIn('"error"', rest)
                 self.assertLess(took, LINK_SECONDS_MAX)
                 self.assertEqual(ready, 503)
+                self.assertRegex(reason, f"interface {network.qsfp('spark1', half)} lost its link|"
+                                         f"interface {network.qsfp('spark2', half)} lost its link")
                 self.assertIn("lost its link", cluster.log_text())
-                self.assert_only_declared(frames, {
-                    name: {network.qsfp(name, 0): CONTROL_PORT, network.qsfp(name, 1): DATA_PORT}
-                    for name in network.names})
+                self.assert_only_declared(frames, self.halves_only())
+                cluster.wait_until_ready()
+                status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
+                self.assertEqual((status, COUNTED in text), (200, True), text)
+
+    def test_an_idle_head_hears_of_a_cut_link_and_examines_itself(self):
+        network = self.network
+        with SparkCluster(network, config_for(network), PROGRAM) as cluster:
+            cluster.wait_until_ready()
+            for half, plane in ((1, "data"), (0, "control")):
+                interface = network.qsfp("spark2", half)
+                began = time.monotonic()
+                network.set_link("spark2", interface, "down")
+                while cluster.curl("/ready")[0] == 200:
+                    self.assertLess(time.monotonic() - began, LINK_SECONDS_MAX)
+                took = time.monotonic() - began
+                ready, reason = cluster.curl("/ready")
+                # The other end of the cable is the head's own.
+                own = network.qsfp("spark1", half)
+                status = self.status_after(cluster, f"interface {own} lost its link; check the cable")
+                network.set_link("spark2", interface, "up")
+                print(f"{plane} link down while idle: /ready is 503 after {took:.2f} s: {reason}")
+                self.assertEqual(ready, 503)
+                self.assertIn("lost its link", reason)
+                self.assertIn("lost its link", status["last_failure"]["reason"])
+                self.assertIn("lost its link", "".join(one["what"] for one in status["errors"]))
+                findings = {(finding["id"], finding["subject"].split()[0])
+                            for finding in status["last_failure"]["findings"]}
+                self.assertIn(("interface.link", own), findings)
+                cluster.wait_until_ready()
+
+    def status_after(self, cluster, fault):
+        """The status once an interface shows this fault and the head's doctor has looked."""
+        deadline = time.monotonic() + 60
+        while True:
+            status = json.loads(cluster.curl("/status.json")[1])
+            interfaces = status["head"]["interfaces"] + [
+                one for rank in status["ranks"] for one in rank["interfaces"]]
+            failure = status["last_failure"]
+            if fault in [one["fault"] for one in interfaces] and failure and (
+                    "being looked at" not in failure["examination"]):
+                return status
+            self.assertLess(time.monotonic(), deadline, status)
+            time.sleep(0.05)
+
+    def test_dropped_packets_are_reported_by_deadlines_and_nothing_goes_elsewhere(self):
+        if why_no_drops():
+            self.skipTest(why_no_drops())
+        network = self.network
+        for half, plane in ((1, "data"), (0, "control")):
+            frames = {}
+            with self.subTest(plane), SparkCluster(network, config_for(network), PROGRAM) as cluster:
+                cluster.wait_until_ready()
+                client = self.endless_request(cluster)
+                with network.sniffed(frames):
+                    began = time.monotonic()
+                    with network.dropping(half):
+                        rest = client.communicate(timeout=120)[0]
+                        took = time.monotonic() - began
+                        ready, reason = cluster.curl("/ready")
+                        ranks = json.loads(cluster.curl("/status.json")[1])["ranks"]
+                        time.sleep(3)
+                print(f"{plane} packets dropped: the client's error after {took:.2f} s; /ready: "
+                      f"{reason}")
+                self.assertIn('"error"', rest)
+                self.assertLess(took, LINK_SECONDS_MAX)
+                self.assertEqual(ready, 503)
+                self.assertNotIn("lost its link", cluster.log_text())
+                if plane == "data":
+                    # Both answer the head: neither is lost, the connection is.
+                    self.assertIn("the data connection between rank 0", reason)
+                    self.assertNotIn("lost", [rank["state"] for rank in ranks])
+                else:
+                    self.assertRegex(reason, r"rank 1 \(node spark2, [0-9.:]+\) is lost")
+                    self.assertNotRegex(reason, r"rank 0 \([^)]*\) is lost")
+                self.assert_only_declared(frames, self.halves_only())
                 cluster.wait_until_ready()
                 status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
                 self.assertEqual((status, COUNTED in text), (200, True), text)

@@ -6,7 +6,12 @@
 SPARKSPAN_BIN names the folder of the programs (default build/release/bin).
 """
 
+import base64
+import contextlib
+import hashlib
+import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,6 +93,25 @@ class ServingTest(unittest.TestCase):
         refused = [answer["error"]["code"] for status, answer in answers if status == 429]
         self.assertEqual(set(refused) | {"queue_full"}, {"queue_full"})
         self.assertEqual(len(refused) + sum(status == 200 for status, _ in answers), 20)
+
+    def test_a_browser_gets_the_page_and_its_policy_fits(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("GET", "/", headers={"Accept": "text/html,*/*;q=0.8"})
+            answer = connection.getresponse()
+            page = answer.read().decode()
+        policy = answer.getheader("Content-Security-Policy")
+        for tag in ("script", "style"):
+            inside = page.split(f"<{tag}>")[1].split(f"</{tag}>")[0]
+            digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+            self.assertIn(f"{tag}-src 'sha256-{digest}'", policy)
+        self.assertIn("The API is under /v1", self.server.request("GET", "/")[1])
+        # What the script reads is there, with the ranks' interfaces.
+        status = self.server.status()
+        for field in set(re.findall(r"status\.(\w+)", page)) - {"json"}:
+            self.assertIn(field, status)
+        self.assertEqual([one["name"] for rank in status["ranks"] for one in rank["interfaces"]],
+                         ["lo", "lo"])
 
     def test_metrics_count(self):
         self.server.chat(COUNT)

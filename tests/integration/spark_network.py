@@ -63,6 +63,15 @@ def why_not() -> str:
     return ""
 
 
+def why_no_drops() -> str:
+    """Why packets cannot be made to vanish here while the link stays up; empty when they can."""
+    if shutil.which("tc") is None:
+        return "not installed: tc"
+    tried = subprocess.run(["unshare", "-n", "tc", "qdisc", "add", "dev", "lo", "root", "blackhole"],
+                           capture_output=True, text=True)
+    return f"the kernel has no qdisc that drops all: {tried.stderr.strip()}" if tried.returncode else ""
+
+
 class SparkNetwork:
     """`count` Sparks; used as a context. Two are joined by a cable (f0 of the first to f1 of the
     second), more by a switch (f0 of each)."""
@@ -103,6 +112,22 @@ class SparkNetwork:
         self.ip(name, "link", "set", interface, state)
         if state == "up":
             self._wait_until_up()
+
+    @contextlib.contextmanager
+    def dropping(self, half: int):
+        """Every packet into the cable of this half vanishes, at both ends; its link stays up."""
+        ends = [(name, self.qsfp(name, half)) for name in self.names]
+        for name, interface in ends:
+            self._tc(name, "replace", "dev", interface, "root", "blackhole")
+        try:
+            yield
+        finally:
+            for name, interface in ends:
+                self._tc(name, "del", "dev", interface, "root")
+
+    def _tc(self, name: str, *args: str) -> None:
+        subprocess.run(["tc", "-n", self.tag + name, "qdisc", *args], check=True,
+                       capture_output=True, text=True)
 
     def _wait_until_up(self) -> None:
         """The kernel says that a link is up as late as a second after it is."""

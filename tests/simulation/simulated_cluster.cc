@@ -107,10 +107,11 @@ bool SimulatedCluster::RunUntil(engine::Time time, const std::function<bool()>& 
     if (turn == EngineLoop::Turn::kEnded && !head_dies_) {
       Violate(absl::StrFormat("the head gave up: %s", head_->loop->failure().message()));
     }
-    const engine::Duration pause = turn == EngineLoop::Turn::kIdle ? EngineLoop::kIdleTick
-                                   : turn == EngineLoop::Turn::kNoGroup
-                                       ? engine::Duration(kReformPause)
-                                       : engine::Duration(0);
+    const engine::Duration pause =
+        turn == EngineLoop::Turn::kIdle ? EngineLoop::kIdleTick
+        : turn == EngineLoop::Turn::kNoGroup || turn == EngineLoop::Turn::kRefused
+            ? engine::Duration(kReformPause)
+            : engine::Duration(0);
     const engine::Time until = world_.Now() + pause;
     while (pause.count() > 0 && !head_dies_ && world_.Step(until)) {
     }

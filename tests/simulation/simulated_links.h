@@ -33,6 +33,7 @@ class SimulatedLinks final : public head::cluster::WorkerLinks {
   absl::StatusOr<engine::fabric::SocketPath> Path(engine::Rank) const override {
     return absl::UnavailableError("a simulated path");
   }
+  head::cluster::LinkTraffic Traffic(engine::Rank) const override { return {}; }
 
   // The head's process is gone: its kernel closes its connections, or, with its machine, nobody
   // does. Nothing is sent or heard from now on.

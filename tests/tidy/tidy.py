@@ -27,7 +27,7 @@ ALLOWED_INCLUDES = {
     "engine/fabric": {"engine/base"},
     "engine/identity": {"engine/base"},
     "engine/config": {"engine/base", "engine/fabric", "engine/identity"},
-    "engine/doctor": {"engine/base", "engine/fabric", "engine/config"},
+    "engine/doctor": {"engine/base", "engine/fabric", "engine/identity", "engine/config"},
     "engine/collective": {"engine/base", "engine/fabric"},
     "engine/weights": {"engine/base", "engine/tensor", "kernels"},
     "engine/cache": {"engine/base", "engine/tensor", "engine/weights", "kernels"},

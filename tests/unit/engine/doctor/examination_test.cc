@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <set>
 #include <string>
@@ -49,6 +49,8 @@ void PrintTo(const Fault& fault, std::ostream* out) {
 
 using Config = config::ClusterConfig;
 constexpr char kNet[] = "sys/class/net/";
+const identity::Subject kSpark1{
+    "spark1", {identity::Role::kHead, identity::Role::kWorker}, {"192.168.1.10", "192.168.177.1"}};
 
 const Fault kFaults[] = {
     {"AbsentInterface",
@@ -341,6 +343,134 @@ const Fault kFaults[] = {
      Outcome::kFailure,
      "no model.safetensors.index.json",
      [](SparkTree& tree, Config&) { tree.Remove("var/model"); }},
+    {"KernelLogOfTheGpu",
+     "host.kernel-log",
+     Outcome::kWarning,
+     "1 of the GPU; last: NVRM: Xid (PCI:000f:01:00): 79",
+     [](SparkTree& tree, Config&) {
+       tree.Write("dev/kmsg",
+                  "3,7,900,-;NVRM: Xid (PCI:000f:01:00): 79, GPU has fallen off the bus");
+     }},
+    {"KernelLogOfThePcie",
+     "host.kernel-log",
+     Outcome::kWarning,
+     "1 of the NIC, 2 of the PCIe",
+     [](SparkTree& tree, Config&) {
+       tree.Write("dev/kmsg",
+                  "3,7,900,-;pcieport 0000:00:00.0: AER: Correctable error received\n"
+                  "3,8,901,-;mlx5_core 0000:01:00.1: PCIe Bus Error: severity=Correctable\n"
+                  "3,9,902,-;mlx5_core 0000:01:00.1: poll_health: Fatal error 1 detected");
+     }},
+    {"FullDisk",
+     "disk.space",
+     Outcome::kWarning,
+     "1.5 GB free",
+     [](SparkTree& tree, Config&) { tree.Write("disk", "1500000000 6000000000"); }},
+    {"SlowDisk",
+     "disk.speed",
+     Outcome::kWarning,
+     "1.10 GB/s: loading 80.0 GB takes 73 s or more",
+     [](SparkTree& tree, Config&) {
+       std::filesystem::resize_file(tree.root() / "var/model/model-1.safetensors", 160'000'000'000);
+       tree.Write("disk", "500000000000 1100000000");
+     }},
+    {"UselessDisk",
+     "disk.speed",
+     Outcome::kFailure,
+     "0.10 GB/s: loading 80.0 GB takes 800 s or more",
+     [](SparkTree& tree, Config&) {
+       std::filesystem::resize_file(tree.root() / "var/model/model-1.safetensors", 160'000'000'000);
+       tree.Write("disk", "500000000000 100000000");
+     }},
+    {"SwapInMemory",
+     "memory.zram",
+     Outcome::kWarning,
+     "/dev/zram0 keeps swapped pages in memory",
+     [](SparkTree& tree, Config&) {
+       tree.Write("proc/swaps", "Filename Type Size Used Priority\n/dev/zram0 partition 8 0 100");
+     }},
+    {"Desktop",
+     "memory.desktop",
+     Outcome::kWarning,
+     "gnome-shell (pid 55) runs",
+     [](SparkTree& tree, Config&) { tree.Write("proc/55/comm", "gnome-shell"); }},
+    {"NameServerOnTheCable",
+     "route.name-server",
+     Outcome::kWarning,
+     "/etc/resolv.conf says that name server 192.168.177.254",
+     [](SparkTree& tree, Config&) {
+       tree.Write("etc/resolv.conf", "search lan\nnameserver 192.168.177.254");
+     }},
+    {"NameServerOfTheLink",
+     "route.name-server",
+     Outcome::kWarning,
+     "/run/systemd/resolve/netif/4 says that name server 8.8.8.8",
+     [](SparkTree& tree, Config&) {
+       tree.Write("run/systemd/resolve/netif/4", "LLMNR=yes\nSERVERS=8.8.8.8 1.1.1.1");
+     }},
+    {"ExpiredCertificate",
+     "tls.certificate",
+     Outcome::kFailure,
+     "the certificate expired on",
+     [](SparkTree& tree, Config&) { tree.Certify(kSpark1, -1); }},
+    {"CertificateThatWillExpire",
+     "tls.certificate",
+     Outcome::kWarning,
+     "expires in 28 days",
+     [](SparkTree& tree, Config&) { tree.Certify(kSpark1, 29); }},
+    {"NoCertificate",
+     "tls.certificate",
+     Outcome::kFailure,
+     "it cannot be read",
+     [](SparkTree& tree, Config&) { tree.Remove("etc/sparkspan/tls/node.crt"); }},
+    {"CertificateThatIsNone",
+     "tls.certificate",
+     Outcome::kFailure,
+     "no certificate in PEM",
+     [](SparkTree& tree, Config&) { tree.Write("etc/sparkspan/tls/node.crt", "nothing"); }},
+    {"ForeignAuthority",
+     "tls.authority",
+     Outcome::kFailure,
+     "was not signed by the authority",
+     [](SparkTree& tree, Config&) {
+       const SparkTree other;
+       std::filesystem::copy_file(other.root() / "etc/sparkspan/tls/authority.crt",
+                                  tree.root() / "etc/sparkspan/tls/authority.crt",
+                                  std::filesystem::copy_options::overwrite_existing);
+     }},
+    {"KeyOfAnotherNode",
+     "tls.key",
+     Outcome::kFailure,
+     "do not belong together",
+     [](SparkTree& tree, Config&) {
+       const SparkTree other;
+       tree.SetKeyMode(std::filesystem::perms::owner_all);
+       std::filesystem::copy_file(other.root() / "etc/sparkspan/tls/node.key",
+                                  tree.root() / "etc/sparkspan/tls/node.key",
+                                  std::filesystem::copy_options::overwrite_existing);
+       tree.SetKeyMode(std::filesystem::perms::owner_read);
+     }},
+    {"KeyThatOthersMayRead",
+     "tls.key",
+     Outcome::kFailure,
+     "mode 440: others than its owner may read it",
+     [](SparkTree& tree, Config&) {
+       tree.SetKeyMode(std::filesystem::perms::owner_read | std::filesystem::perms::group_read);
+     }},
+    {"CertificateOfAnotherAddress",
+     "tls.names",
+     Outcome::kFailure,
+     "it is not for 192.168.177.1",
+     [](SparkTree& tree, Config&) {
+       tree.Certify({kSpark1.node, kSpark1.roles, {"192.168.1.10", "192.168.1.11"}});
+     }},
+    {"CertificateOfAnotherRole",
+     "tls.names",
+     Outcome::kFailure,
+     "it is not for head.spark1.pair",
+     [](SparkTree& tree, Config&) {
+       tree.Certify({kSpark1.node, {identity::Role::kWorker}, kSpark1.addresses});
+     }},
     {"MissingShard",
      "model.files",
      Outcome::kFailure,
@@ -418,6 +548,27 @@ TEST(Examination, TcpOnCpuSkipsWhatItDoesNotUseAndSaysWhy) {
   }
 }
 
+TEST(Examination, WithoutRightsOrCertificatesItSaysSo) {
+  SparkTree tree;
+  tree.Remove("dev/kmsg");
+  tree.Remove("disk");
+  Config config = SparkPair();
+  config.control_tls = {.plaintext = true, .authority = "", .certificate = "", .key = ""};
+  const Report report = ExamineTree(tree, config);
+  EXPECT_EQ(report.ExitCode(), 0) << ToText(report, "spark1", /*verbose=*/true);
+  for (const char* id : {"host.kernel-log",
+                         "disk.space",
+                         "disk.speed",
+                         "tls.certificate",
+                         "tls.authority",
+                         "tls.key",
+                         "tls.names"}) {
+    ASSERT_EQ(Of(report, id).size(), 1u) << id;
+    EXPECT_EQ(Of(report, id)[0].outcome, Outcome::kSkipped) << id;
+    EXPECT_FALSE(Of(report, id)[0].found.empty()) << id;
+  }
+}
+
 TEST(Examination, OwnDaemonsOnTheirPortsAreNoFault) {
   SparkTree tree;
   tree.Write("proc/99/comm", "sparkspan-head");
@@ -428,24 +579,6 @@ TEST(Examination, OwnDaemonsOnTheirPortsAreNoFault) {
   const Report report = ExamineTree(tree, SparkPair());
   EXPECT_EQ(report.ExitCode(), 0);
   EXPECT_EQ(Of(report, "ports.free")[0].outcome, Outcome::kInfo);
-}
-
-TEST(Report, JsonHasIdsOutcomesAndTheExitCode) {
-  Report report;
-  report.Pass("a.b", "subject", "fine");
-  report.Warn("c.d", "", "found", "expected", "next");
-  report.Skip("e.f", "why");
-  const nlohmann::json root = nlohmann::json::parse(ToJson(report, "spark1"));
-  EXPECT_EQ(root["version"], 1);
-  EXPECT_EQ(root["node"], "spark1");
-  EXPECT_EQ(root["exit_code"], 3);
-  EXPECT_EQ(root["findings"][1]["id"], "c.d");
-  EXPECT_EQ(root["findings"][1]["outcome"], "warning");
-  EXPECT_EQ(root["findings"][1]["next_step"], "next");
-  EXPECT_EQ(root["findings"][2]["found"], "why");
-  const std::string text = ToText(report, "spark1", /*verbose=*/false);
-  EXPECT_THAT(text, testing::HasSubstr("warning  c.d: found; expected expected\n"));
-  EXPECT_THAT(text, testing::Not(testing::HasSubstr("a.b")));
 }
 
 }  // namespace

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "engine/config/parse_cluster_config.h"
+#include "engine/identity/authority.h"
+#include "engine/identity/role.h"
 
 namespace sparkspan::engine::doctor {
 
@@ -39,6 +42,9 @@ class SparkTree {
               Route("enp1s0f1np1", "00B1A8C0", "00000000", "00FFFFFF") +
               Route("enP2p1s0f1np1", "00B2A8C0", "00000000", "00FFFFFF"));
     AddHost();
+    Certify({"spark1",
+             {identity::Role::kHead, identity::Role::kWorker},
+             {"192.168.1.10", "192.168.177.1"}});
   }
   ~SparkTree() { std::filesystem::remove_all(root_); }
   SparkTree(const SparkTree&) = delete;
@@ -54,6 +60,22 @@ class SparkTree {
   void Link(const std::string& path, const std::string& target) {
     std::filesystem::create_directories((root_ / path).parent_path());
     std::filesystem::create_symlink(target, root_ / path);
+  }
+
+  // Gives the node a certificate of a new authority, and its key. Days from now on.
+  void Certify(const identity::Subject& subject, int days = 365) {
+    const identity::WallTime now = std::chrono::system_clock::now();
+    const auto authority = identity::Authority::Create("pair", now, 3650);
+    ASSERT_TRUE(authority.ok()) << authority.status();
+    const auto issued = authority->Issue(subject, now, days);
+    ASSERT_TRUE(issued.ok()) << issued.status();
+    Write("etc/sparkspan/tls/authority.crt", authority->pair().certificate);
+    Write("etc/sparkspan/tls/node.crt", issued->certificate);
+    Write("etc/sparkspan/tls/node.key", issued->key);
+    SetKeyMode(std::filesystem::perms::owner_read);
+  }
+  void SetKeyMode(std::filesystem::perms mode) {
+    std::filesystem::permissions(root_ / "etc/sparkspan/tls/node.key", mode);
   }
 
   static std::string Header() {
@@ -138,6 +160,16 @@ class SparkTree {
           "Limit                     Soft Limit           Hard Limit           Units\n"
           "Max locked memory         unlimited            unlimited            bytes");
     Write("proc/1/comm", "systemd");
+    Write("proc/swaps",
+          "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/swap.img  file  16777212  0  -2");
+    Write("disk", "500000000000 6000000000");
+    Write("dev/kmsg",
+          "6,1,100,-;Linux version 6.17.0-1008-nvidia\n SUBSYSTEM=pci\n"
+          "4,2,200,-;mlx5_core 0000:01:00.0: mlx5_pcie_event: Detected insufficient power on the "
+          "PCIe slot (27W).");
+    Write("etc/resolv.conf", "nameserver 127.0.0.53\nnameserver 192.168.1.1");
+    Write("sys/class/net/enp1s0f1np1/ifindex", "4");
+    Write("run/systemd/resolve/netif/4", "LLMNR=yes\nSERVERS=\nDOMAINS=");
     Write("proc/net/tcp",
           "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  "
           "timeout inode\n"
@@ -166,7 +198,10 @@ numerics: quantised
 experts: split
 draft: none
 api: {address: 127.0.0.1, port: 8000, tls: {plaintext: true}}
-control_tls: {plaintext: true}
+control_tls:
+  authority: /etc/sparkspan/tls/authority.crt
+  certificate: /etc/sparkspan/tls/node.crt
+  key: /etc/sparkspan/tls/node.key
 nodes:
   - name: spark1
     control: {interface: enP7s7, address: 192.168.1.10}

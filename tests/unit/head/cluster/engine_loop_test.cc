@@ -222,7 +222,35 @@ TEST_F(EngineLoopTest, ALostRankIsNoticedWhileNothingRuns) {
   EXPECT_EQ(loop_->Status().epoch, 102u);
 }
 
-TEST_F(EngineLoopTest, ARefusingWorkerIsFinal) {
+// Who was restarted on another release is put right without the head.
+TEST_F(EngineLoopTest, AWorkerThatRefusesAHeadThatHasServedIsAskedAgain) {
+  options_.refusal_pause = std::chrono::milliseconds(1);
+  std::vector<engine::Epoch> lost;
+  options_.on_epoch_lost = [&](engine::Epoch epoch) { lost.push_back(epoch); };
+  Start();
+  WaitForState(api::EngineState::kReady);
+  EXPECT_FALSE(loop_->Status().last_failure.has_value());
+  cluster_.FailReforms({absl::FailedPreconditionError("rank 1 refuses: program version 2"),
+                        absl::FailedPreconditionError("rank 1 refuses: program version 2")});
+  cluster_.FailWhenIdle(absl::UnavailableError("rank 1 is lost"));
+  const engine::Time deadline = Soon();
+  while (cluster_.epochs().size() < 4 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  WaitForState(api::EngineState::kReady);
+  const api::EngineStatus status = loop_->Status();
+  ASSERT_EQ(status.errors.size(), 2u);
+  EXPECT_THAT(status.errors[0].what, HasSubstr("program version 2"));
+  EXPECT_EQ(status.errors[0].times, 2);
+  EXPECT_EQ(status.errors[1].what, "epoch 100 is lost: rank 1 is lost");
+  ASSERT_TRUE(status.last_failure.has_value());
+  EXPECT_EQ(status.last_failure->epoch, 100u);
+  EXPECT_EQ(status.last_failure->reason, "rank 1 is lost");
+  loop_.reset();
+  EXPECT_THAT(lost, ElementsAre(engine::Epoch(100)));
+}
+
+TEST_F(EngineLoopTest, AWorkerThatRefusesAtTheStartIsFinal) {
   cluster_.FailReforms({absl::FailedPreconditionError("rank 1 refuses: another cluster.yaml")});
   Start();
   WaitForState(api::EngineState::kFailed);

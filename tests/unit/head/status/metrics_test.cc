@@ -88,9 +88,9 @@ TEST(MetricsTest, RendersWhatWasObserved) {
   EXPECT_EQ(samples[Named("vllm:iteration_tokens_total_bucket", "le=\"+Inf\"")], 3);
   EXPECT_EQ(samples[Named("vllm:spec_decode_num_accepted_tokens_per_pos_total", "position=\"1\"")],
             2);
-  EXPECT_EQ(samples[Named("sparkspan:draft_verified_per_pos_total", "position=\"0\"")], 6);
-  EXPECT_EQ(samples[Named("sparkspan:draft_predicted_per_pos_total", "position=\"1\"")], 2.25);
-  EXPECT_EQ(samples[Named("sparkspan:draft_alarm")], 0);
+  EXPECT_EQ(samples[Named("sparkspan_draft_verified_per_pos_total", "position=\"0\"")], 6);
+  EXPECT_EQ(samples[Named("sparkspan_draft_predicted_per_pos_total", "position=\"1\"")], 2.25);
+  EXPECT_EQ(samples[Named("sparkspan_draft_alarm")], 0);
   EXPECT_EQ(samples[Named("http_requests_total",
                           "method=\"POST\",handler=\"/v1/chat/completions\",status=\"2xx\"")],
             1);

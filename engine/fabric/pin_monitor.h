@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/fabric/counters.h"
+#include "engine/fabric/pin.h"
+#include "engine/fabric/pin_watch.h"
+
+namespace sparkspan::engine::fabric {
+
+// A pin, and the planes of the cluster that it is declared for.
+struct PlanePin {
+  DeclaredPin pin;
+  bool control = false;
+  bool data = false;
+
+  bool operator==(const PlanePin&) const = default;
+};
+
+// A declared interface at one moment.
+struct PinSample {
+  PlanePin declared;
+  int interface_index = 0;  // 0: there is no such interface now
+  std::string fault;        // why it is not as declared; empty while it is
+  InterfaceCounters counters;
+
+  bool operator==(const PinSample&) const = default;
+};
+
+// The declared interfaces of this machine: watched for news of their links and addresses, and
+// counted whenever somebody asks. Thread-safe.
+class PinMonitor {
+ public:
+  // `on_fault` hears of every pin that ceases to hold, by the watching thread.
+  using OnFault = std::function<void(const std::string& fault)>;
+
+  // `pins` must have been verified. `sysfs` is where the counters are read.
+  static absl::StatusOr<std::unique_ptr<PinMonitor>> Start(std::filesystem::path sysfs,
+                                                           std::vector<PlanePin> pins,
+                                                           OnFault on_fault);
+
+  // One for each pin, in the order given.
+  std::vector<PinSample> Sample() const;
+
+  // Of the first pin that does not hold; empty while all do.
+  std::string fault() const;
+
+  // How often a pin has ceased to hold or come back.
+  std::uint64_t changes() const;
+
+ private:
+  PinMonitor(std::filesystem::path sysfs, std::vector<PlanePin> pins, OnFault on_fault);
+  void Take(const DeclaredPin& pin, const std::string& fault);
+
+  const std::filesystem::path sysfs_;
+  const std::vector<PlanePin> pins_;
+  const OnFault on_fault_;
+
+  mutable std::mutex mutex_;         // of what follows
+  std::vector<std::string> faults_;  // [pins]
+  std::uint64_t changes_ = 0;
+
+  std::unique_ptr<PinWatch> watch_;  // last: it uses all of the above
+};
+
+}  // namespace sparkspan::engine::fabric
