@@ -138,8 +138,8 @@ SIMT_DEVICE void score_keys(const IndexScoreArguments& arguments, int row, int b
   }
 }
 
-// Grid: rows, stretches of keys: rows of a sequence read a stretch side by side, so that all but the
-// first find it in the L2, which does not hold the keys of a long context.
+// Grid: rows, stretches of keys: rows of a sequence read a stretch side by side, so that all but
+// the first find it in the L2, which does not hold the keys of a long context.
 // Limits: 248 registers.
 SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
   simt::dependency_trigger();
