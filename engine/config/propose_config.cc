@@ -208,7 +208,9 @@ absl::StatusOr<Proposal> ProposeConfig(const std::vector<NodeDescription>& nodes
       "api: only this node's programs reach 127.0.0.1; give the management address to serve "
       "others, "
       "and a keys_file.",
-      "control_tls: plaintext, which is for links that nobody else is on."};
+      "control_tls: plaintext, which is for links that nobody else is on. With certificates: "
+      "{authority: /etc/sparkspan/tls/authority.pem, certificate: /etc/sparkspan/tls/node.pem, "
+      "key: /etc/sparkspan/tls/node.key}, made by `sparkspan certs`."};
   if (nodes.size() == 1) {
     NodeConfig node = OneNode(nodes[0], 0);
     node.control = {"lo", {0x7F000001}};

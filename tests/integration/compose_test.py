@@ -3,7 +3,7 @@
 
     python3 tests/integration/compose_test.py
 
-The image has the programs of SPARKSPAN_BIN (default build/release/bin), unless
+On Debian 12 the image has the programs of SPARKSPAN_BIN (default build/release/bin), unless
 SPARKSPAN_IMAGE_FROM_SOURCE=1 has it build them as a user's does. Its base is debian:12-slim where
 that can be pulled, else what debootstrap makes of the machine's own package source; SPARKSPAN_BASE
 names a file of `docker save` instead. Needs Docker, its compose, and root, and says so.
@@ -112,6 +112,12 @@ def import_programs(engine: DockerEngine) -> str:
     return "ARG BASE\n" + last
 
 
+def builds_from_source() -> bool:
+    """Programs that were built on another distribution than the image's do not run in it."""
+    return (os.environ.get("SPARKSPAN_IMAGE_FROM_SOURCE") == "1"
+            or "VERSION_CODENAME=bookworm" not in Path("/etc/os-release").read_text())
+
+
 def build_image(file: Path) -> None:
     """The image as a file of `docker save`."""
     with DockerEngine() as engine, tempfile.NamedTemporaryFile("w") as last_stage:
@@ -119,7 +125,7 @@ def build_image(file: Path) -> None:
         load_base(engine)
         based = time.monotonic()
         dockerfile = "deploy/Dockerfile"
-        if os.environ.get("SPARKSPAN_IMAGE_FROM_SOURCE") != "1":
+        if not builds_from_source():
             last_stage.write(import_programs(engine))
             last_stage.flush()
             dockerfile = last_stage.name

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from local_cluster import BIN, LocalCluster  # noqa: E402
 
 UNIT = Path("deploy/systemd/sparkspan-node.service")
-WATCHDOG_SECONDS = 4
+WATCHDOG_SECONDS = 8
 # systemd's own measure of what a service could do if it were taken over: 0 (nothing) to 10.
 EXPOSURE_MAX = 2.0
 
@@ -87,9 +87,11 @@ class NotifyTest(unittest.TestCase):
                 self.assertEqual(len(workers), 2)
                 os.kill(workers[1], signal.SIGSTOP)
                 manager.wait_for("worker 1: gives no sign of life")
-                after = manager.heard(3 * WATCHDOG_SECONDS)
-                print(f"in {3 * WATCHDOG_SECONDS} s of a hanging worker: {after}")
-                self.assertNotIn("WATCHDOG=1", after)
+                after = manager.heard(2 * WATCHDOG_SECONDS)
+                print(f"in {2 * WATCHDOG_SECONDS} s of a hanging worker: {after}")
+                # Not 8. One, if the machine was so busy that the node itself did not run for 2 s and
+                # gives everybody the whole time anew.
+                self.assertLessEqual(after.count("WATCHDOG=1"), 1)
                 os.kill(workers[1], signal.SIGCONT)
                 manager.wait_for("WATCHDOG=1")
                 manager.wait_for("head: ready")

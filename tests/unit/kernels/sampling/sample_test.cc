@@ -116,6 +116,7 @@ std::vector<SampleRow> AllFilters(int vocabulary) {
                                  {0, 0.99F, vocabulary + 5},
                                  {0, 0.6F, 40},
                                  {0.02F, 0.9F, 11},
+                                 {0.2F, 0.75F, 0},
                                  {1, 0.5F, 3}}) {
     const auto n = static_cast<unsigned>(rows.size());
     rows.push_back({0.5F + 0.2F * static_cast<float>(n % 5),
