@@ -329,7 +329,7 @@ TEST(PlanCodec, RefusesWhatOnlyTheWireCanSay) {
   v1::StepPlan sound;
   PlanToProto(SoundPlan(), &sound);
   const std::pair<const char*, std::function<void(v1::StepPlan*)>> cases[] = {
-      {"version is 99", [](v1::StepPlan* p) { p->set_version(99); }},
+      {"version is 77", [](v1::StepPlan* p) { p->set_version(77); }},
       {"version is 0", [](v1::StepPlan* p) { p->clear_version(); }},
       {"spans[0].rows is missing", [](v1::StepPlan* p) { p->mutable_spans(0)->clear_rows(); }},
       {"spans[1].first_position is -1",
