@@ -29,6 +29,7 @@ class Probe {
   }
 
   const runtime::ClusterShape& shape() const { return shape_; }
+  bool has_time() const { return spent_ < kBudget; }
 
   // Closes what is open and opens sequences with prompts, one KV block each.
   absl::StatusOr<StepResult> Open(std::int64_t sequences, std::int64_t prompt_tokens) {
@@ -82,7 +83,11 @@ class Probe {
     plan_.grants.clear();
     plan_.spans.clear();
     RETURN_IF_ERROR(submitted);
-    return cluster_.Collect(deadline_);
+    absl::StatusOr<StepResult> result = cluster_.Collect(deadline_);
+    if (result.ok()) {
+      spent_ += std::chrono::nanoseconds(result->times.total_ns);
+    }
+    return result;
   }
 
   runtime::Cluster& cluster_;
@@ -92,6 +97,7 @@ class Probe {
   std::vector<SequenceId> open_;
   std::uint64_t last_sequence_ = 0;
   std::int64_t next_token_ = 0;
+  Duration spent_{0};
 };
 
 double Microseconds(std::int64_t ns) {
@@ -126,7 +132,7 @@ absl::StatusOr<StepCosts> MeasureStepCosts(runtime::Cluster& cluster,
       {sequences_max, shape.sequences_max, shape.kv_blocks, shape.step_rows_max / (1 + block)});
   std::vector<CostPoint> rows;
   std::vector<CostPoint> drafts;
-  for (std::int64_t sequences = 1; sequences <= most;
+  for (std::int64_t sequences = 1; sequences <= most && (sequences == 1 || probe.has_time());
        sequences = sequences < most ? std::min(most, sequences * 2) : most + 1) {
     const std::int64_t prompt = std::min(kPromptTokens, shape.step_rows_max / sequences);
     RETURN_IF_ERROR(probe.Open(sequences, prompt).status());
@@ -140,8 +146,12 @@ absl::StatusOr<StepCosts> MeasureStepCosts(runtime::Cluster& cluster,
       drafts.push_back({sequences, least.drafts()});
     }
   }
+  if (drafts.back().size == 1) {
+    // Not measured for two: at worst each sequence costs as much as the first.
+    drafts.push_back({2, 2 * drafts.back().microseconds});
+  }
   const std::int64_t prefill = std::min(kPrefillRowsMax, shape.step_rows_max);
-  if (prefill > most * (1 + block)) {
+  if (prefill > most * (1 + block) && probe.has_time()) {
     Least least;
     for (int i = 0; i < 2; ++i) {
       ASSIGN_OR_RETURN(const StepResult result, probe.Open(1, prefill));

@@ -46,14 +46,15 @@ class TimedCluster final : public runtime::Cluster {
     result = {};
     result.epoch = plan.epoch;
     result.step = plan.step;
-    result.times.draft_ns = 7'000 * drafting;
-    result.times.total_ns = 100'000 + 10'000 * rows + result.times.draft_ns;
+    result.times.draft_ns = 7'000 * drafting * slowness;
+    result.times.total_ns = (100'000 + 10'000 * rows) * slowness + result.times.draft_ns;
     result.times.total_ns += steps % 2 == 0 ? 1'000'000 : 0;
     return fault;
   }
   absl::StatusOr<StepResult> Collect(Time) override { return result; }
 
   runtime::ClusterShape shape;
+  std::int64_t slowness = 1;
   absl::Status fault;
   std::uint64_t steps = 0;
   std::set<SequenceId> open;
@@ -82,6 +83,19 @@ TEST(MeasureStepCosts, FindsWhatStepsCost) {
   EXPECT_NEAR(costs->drafts.At(6), 42, 1e-9);
   EXPECT_LT(cluster.steps, 60u);
   RecordProperty("steps", static_cast<int>(cluster.steps));
+}
+
+TEST(MeasureStepCosts, LeavesLargeSizesOutWhereStepsAreSlow) {
+  TimedCluster cluster = Cluster();
+  cluster.slowness = 2'000;  // 0.3 s for a decode step with a block of drafts
+  const auto costs = MeasureStepCosts(cluster, Epoch(9), 6, {});
+  ASSERT_TRUE(costs.ok()) << costs.status().message();
+  EXPECT_EQ(cluster.steps, 10u) << "one sequence: a prompt, and three repeats of three widths";
+  for (const std::int64_t rows : {1, 3, 6, 36, 256}) {
+    const double expected = 2'000 * (100.0 + 10.0 * static_cast<double>(rows));
+    EXPECT_NEAR(costs->rows.At(rows), expected, 1e-9 * expected) << rows;
+  }
+  EXPECT_NEAR(costs->drafts.At(6), 6 * 7 * 2'000, 1e-3);
 }
 
 TEST(MeasureStepCosts, StaysWithinWhatTheClusterHolds) {
