@@ -47,7 +47,9 @@ class LocalServer:
                 if self.request("GET", "/ready")[0] == 200:
                     return self
             time.sleep(0.05)
-        raise AssertionError(f"serve was not ready in time:\n{self.log_text()}")
+        text = self.log_text()
+        self.__exit__()
+        raise AssertionError(f"serve was not ready in time:\n{text}")
 
     def __exit__(self, *_: object) -> None:
         self.stop()
