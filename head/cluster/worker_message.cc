@@ -32,8 +32,8 @@ LinkEnd Broke(std::string why) {
 // Without control characters, which would break a log's lines, and not without end.
 std::string Clean(const std::string& text, std::size_t bytes_max) {
   std::string clean = text.substr(0, bytes_max);
-  std::replace_if(
-      clean.begin(), clean.end(), [](char c) { return (c >= 0 && c < ' ') || c == 0x7F; }, ' ');
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
+  std::replace_if(clean.begin(), clean.end(), is_control, ' ');
   return clean;
 }
 
