@@ -55,20 +55,22 @@ function(sparkspan_test name)
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
 
-# sparkspan_fuzz(<name> SRCS ... DEPS ... CORPUS dir)
-# With SPARKSPAN_BUILD_FUZZERS a libFuzzer program; always a test that replays the corpus
-# (seeds and past crashes) through the same entry point.
-function(sparkspan_fuzz name)
-  cmake_parse_arguments(ARG "" "CORPUS" "SRCS;DEPS" ${ARGN})
+# sparkspan_fuzz(<parser>_fuzz.cc DEPS ...)
+# With SPARKSPAN_BUILD_FUZZERS the libFuzzer program <parser>_fuzz; always a test that replays
+# tests/fuzz/corpus/<parser> (seeds and past crashes) through the same entry point.
+function(sparkspan_fuzz source)
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  string(REGEX REPLACE "\\.cc$" "" name ${source})
+  string(REGEX REPLACE "_fuzz$" "" parser ${name})
   if(SPARKSPAN_BUILD_FUZZERS)
-    add_executable(${name} ${ARG_SRCS})
+    add_executable(${name} ${source})
     target_link_libraries(${name} PRIVATE sparkspan::options ${ARG_DEPS})
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   endif()
   if(SPARKSPAN_BUILD_TESTS)
-    add_executable(${name}_replay ${ARG_SRCS} ${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc)
+    add_executable(${name}_replay ${source} ${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc)
     target_link_libraries(${name}_replay PRIVATE sparkspan::options ${ARG_DEPS})
-    add_test(NAME ${name}_replay COMMAND ${name}_replay ${ARG_CORPUS}
+    add_test(NAME ${name}_replay COMMAND ${name}_replay tests/fuzz/corpus/${parser}
              WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${name}_replay PROPERTIES LABELS unit TIMEOUT 300)
   endif()
