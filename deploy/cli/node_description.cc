@@ -1,12 +1,12 @@
 #include "deploy/cli/node_description.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/control_characters.h"
 
 namespace sparkspan::deploy::cli {
 namespace {
@@ -17,7 +17,6 @@ using engine::fabric::InterfaceAddress;
 
 constexpr int kVersion = 1;
 constexpr std::int64_t kInt32Max = std::numeric_limits<std::int32_t>::max();
-constexpr std::int64_t kCpusMax = 1024;  // as cluster.yaml's cpu_threads
 
 nlohmann::ordered_json InterfaceJson(const Interface& interface) {
   nlohmann::ordered_json addresses = nlohmann::ordered_json::array();
@@ -47,9 +46,7 @@ struct Fault {
 std::string Line(const nlohmann::json& json, const char* key) {
   constexpr std::size_t kBytesMax = 128;
   std::string text = json.get<std::string>();
-  if (text.size() > kBytesMax || std::any_of(text.begin(), text.end(), [](char c) {
-        return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-      })) {
+  if (text.size() > kBytesMax || engine::HasControlCharacters(text)) {
     throw Fault{absl::StrFormat(
         "%s: expected at most %d bytes without control characters", key, kBytesMax)};
   }
@@ -109,6 +106,9 @@ std::string ToJson(const NodeDescription& node) {
 
 absl::StatusOr<NodeDescription> ParseNodeDescription(std::string_view json,
                                                      const std::string& file) {
+  if (json.find('\0') != std::string_view::npos) {  // nlohmann takes it for the end
+    return absl::InvalidArgumentError(absl::StrFormat("%s: there is a NUL byte in it", file));
+  }
   try {
     const nlohmann::json root = nlohmann::json::parse(json);
     if (root.at("version") != kVersion) {
@@ -117,7 +117,7 @@ absl::StatusOr<NodeDescription> ParseNodeDescription(std::string_view json,
     }
     NodeDescription node;
     node.name = Line(root.at("name"), "name");
-    node.cpus = static_cast<std::int32_t>(Integer(root, "cpus", 1, kCpusMax));
+    node.cpus = static_cast<std::int32_t>(Integer(root, "cpus", 1, engine::config::kCpuThreadsMax));
     for (const nlohmann::json& interface : root.at("interfaces")) {
       node.interfaces.push_back(ReadInterface(interface));
     }

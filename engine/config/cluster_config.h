@@ -35,6 +35,8 @@ enum class Verification : std::uint8_t { kHardware, kFixed, kThreshold, kNone };
 enum class DeviceKind : std::uint8_t { kCpu, kCuda };
 
 // What a rank computes on.
+inline constexpr std::int32_t kCpuThreadsMax = 1024;
+
 struct Device {
   DeviceKind kind = DeviceKind::kCpu;
   std::int32_t cpu_threads = 1;  // Of kCpu.

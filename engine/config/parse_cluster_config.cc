@@ -79,7 +79,8 @@ Device ReadDevice(YamlFaults& faults, const YamlNode& node, const std::string& p
     device.kind = DeviceKind::kCuda;
     device.cuda_index = static_cast<std::int32_t>(reader.Integer("cuda", 0, 63));
   } else {
-    device.cpu_threads = static_cast<std::int32_t>(reader.Integer("cpu_threads", 1, 1024));
+    device.cpu_threads =
+        static_cast<std::int32_t>(reader.Integer("cpu_threads", 1, kCpuThreadsMax));
   }
   return device;
 }

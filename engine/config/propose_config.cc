@@ -147,8 +147,6 @@ std::string DataNote(const NodeDescription& node, const Interface& bootstrap) {
       rails);
 }
 
-constexpr std::int32_t kCpuThreadsMax = 1024;  // as the file's reader
-
 NodeConfig OneNode(const NodeDescription& description, std::size_t place) {
   NodeConfig node;
   node.name = description.name;

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/control_characters.h"
 
 namespace sparkspan::engine::config {
 namespace {
@@ -86,10 +87,7 @@ std::optional<std::int64_t> ToBytes(std::string_view text) {
 // Not empty, of one line and without control characters, so that it can stand in any message.
 bool IsText(const YamlNode& node) {
   return node.kind == YamlNode::Kind::kScalar && !node.scalar.empty() &&
-         node.scalar.size() <= kTextBytesMax &&
-         std::none_of(node.scalar.begin(), node.scalar.end(), [](char c) {
-           return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-         });
+         node.scalar.size() <= kTextBytesMax && !HasControlCharacters(node.scalar);
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 #include "engine/doctor/peer_facts.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/control_characters.h"
 
 namespace sparkspan::engine::doctor {
 namespace {
@@ -63,9 +63,7 @@ Integer ReadCount(const nlohmann::json& root, const char* key) {
 std::string ReadLine(const nlohmann::json& root, const char* key) {
   constexpr std::size_t kBytesMax = 256;
   std::string text = root.at(key).get<std::string>();
-  if (text.size() > kBytesMax || std::any_of(text.begin(), text.end(), [](char c) {
-        return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-      })) {
+  if (text.size() > kBytesMax || HasControlCharacters(text)) {
     throw Fault{key, "at most 256 bytes without control characters"};
   }
   return text;
@@ -106,6 +104,9 @@ std::string ToJson(const PeerFacts& facts) {
 }
 
 absl::StatusOr<PeerFacts> ParsePeerFacts(std::string_view json) {
+  if (json.find('\0') != std::string_view::npos) {  // nlohmann takes it for the end
+    return absl::InvalidArgumentError("the other node's facts cannot be read: there is a NUL byte");
+  }
   try {
     const nlohmann::json root = nlohmann::json::parse(json);
     if (root.at("version") != kVersion) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/control_characters.h"
 #include "engine/base/status.h"
 #include "engine/fabric/address.h"
 #include "engine/runtime/plan_codec.h"
@@ -32,8 +33,7 @@ LinkEnd Broke(std::string why) {
 // Without control characters, which would break a log's lines, and not without end.
 std::string Clean(const std::string& text, std::size_t bytes_max) {
   std::string clean = text.substr(0, bytes_max);
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
-  std::replace_if(clean.begin(), clean.end(), is_control, ' ');
+  std::replace_if(clean.begin(), clean.end(), engine::IsControlCharacter, ' ');
   return clean;
 }
 
