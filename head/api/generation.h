@@ -276,6 +276,12 @@ struct EngineStatus {
   std::uint64_t drafts_total = 0;  // Draft rounds.
   std::uint64_t draft_tokens_total = 0;
   std::uint64_t accepted_tokens_total = 0;
+  // Tokens a round with drafts gave on average, the target's own among them; 1 before any.
+  double acceptance_length() const {
+    return drafts_total == 0 ? 1.0
+                             : 1.0 + static_cast<double>(accepted_tokens_total) /
+                                         static_cast<double>(drafts_total);
+  }
   std::vector<DraftPosition> drafts_by_position;  // one for each position of a block
   StepTokens step_tokens;
 

@@ -48,10 +48,7 @@ class GrpcLinks final : public WorkerLinks {
   absl::StatusOr<engine::fabric::SocketPath> Path(engine::Rank rank) const override {
     return At(rank).relay->path();
   }
-  LinkTraffic Traffic(engine::Rank rank) const override {
-    const RelayTraffic traffic = At(rank).relay->traffic();
-    return {traffic.sent_bytes, traffic.received_bytes};
-  }
+  LinkTraffic Traffic(engine::Rank rank) const override { return At(rank).relay->traffic(); }
 
  private:
   struct Worker {

@@ -16,13 +16,9 @@
 #include "engine/fabric/pin.h"
 #include "engine/fabric/pin_state.h"
 #include "engine/fabric/pinned_socket.h"
+#include "head/cluster/link_traffic.h"
 
 namespace sparkspan::head::cluster {
-
-struct RelayTraffic {
-  std::uint64_t sent_bytes = 0;  // to the remote end
-  std::uint64_t received_bytes = 0;
-};
 
 // Carries the bytes of a client that cannot bind its sockets (gRPC, docs/decisions/0009) between a
 // unix socket of this process and a TCP connection that is bound to a declared interface. What the
@@ -48,7 +44,7 @@ class PinnedRelay {
   absl::StatusOr<engine::fabric::SocketPath> path() const;
 
   // On all connections since it was started. Thread-safe.
-  RelayTraffic traffic() const { return {sent_bytes_, received_bytes_}; }
+  LinkTraffic traffic() const { return {sent_bytes_, received_bytes_}; }
 
  private:
   class Connection;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -11,14 +10,9 @@
 #include "engine/fabric/pinned_socket.h"
 #include "engine/runtime/plan.h"
 #include "head/cluster/link_events.h"
+#include "head/cluster/link_traffic.h"
 
 namespace sparkspan::head::cluster {
-
-// What the connections to one worker have carried since the head started.
-struct LinkTraffic {
-  std::uint64_t sent_bytes = 0;
-  std::uint64_t received_bytes = 0;
-};
 
 // The streams to all workers, and the time that passes while one waits for them: all of the world
 // that RemoteCluster decides by. GrpcLinks is the real one; a simulation makes another, in virtual

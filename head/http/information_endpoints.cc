@@ -172,15 +172,11 @@ HttpResponse Service::Props(const Call&) {
 
 HttpResponse Service::ServerInfo(const Call&) {
   const api::EngineStatus engine = generator_.Status();
-  const double accepted_length = engine.drafts_total == 0
-                                     ? 1.0
-                                     : 1.0 + static_cast<double>(engine.accepted_tokens_total) /
-                                                 static_cast<double>(engine.drafts_total);
   api::JsonWriter json;
   json.BeginObject().Key("version").String(options_.version);
   json.Key("max_total_num_tokens").Integer(engine.kv_blocks_total * engine.kv_block_tokens);
   json.Key("internal_states").BeginArray().BeginObject();
-  json.Key("avg_spec_accept_length").Double(accepted_length);
+  json.Key("avg_spec_accept_length").Double(engine.acceptance_length());
   json.Key("last_gen_throughput").Double(engine.generation_tokens_per_second);
   json.EndObject().EndArray().EndObject();
   return Json(json.Take());

@@ -87,12 +87,6 @@ Json FailureJson(const std::optional<api::FailureStatus>& failure) {
           {"findings", List(failure->findings, FindingJson)}};
 }
 
-double AcceptanceLength(const api::EngineStatus& engine) {
-  return engine.drafts_total == 0 ? 1.0
-                                  : 1.0 + static_cast<double>(engine.accepted_tokens_total) /
-                                              static_cast<double>(engine.drafts_total);
-}
-
 }  // namespace
 
 std::string StatusJson(const std::string& model_name,
@@ -108,7 +102,7 @@ std::string StatusJson(const std::string& model_name,
                {"draft_mode", engine.draft_mode},
                {"verification", engine.verification},
                {"draft_alarm", engine.draft_alarm},
-               {"acceptance_length", AcceptanceLength(engine)},
+               {"acceptance_length", engine.acceptance_length()},
                {"running", engine.running},
                {"waiting", engine.waiting},
                {"running_max", engine.running_max},
