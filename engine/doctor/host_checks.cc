@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,14 @@ constexpr std::int64_t kMinFreeKibMax = 1 << 20;
 constexpr std::array<std::string_view, 7> kDesktops = {
     "gnome-shell", "plasmashell", "Xorg", "Xwayland", "xfce4-session", "mutter", "sway"};
 constexpr std::array<std::string_view, 4> kKillers = {"earlyoom", "nohang", "systemd-oomd", "oomd"};
+
+const Process* FirstNamed(std::span<const std::string_view> names,
+                          const std::vector<Process>& processes) {
+  const auto found = std::find_if(processes.begin(), processes.end(), [&](const Process& process) {
+    return std::find(names.begin(), names.end(), process.name) != names.end();
+  });
+  return found == processes.end() ? nullptr : &*found;
+}
 
 double Gibibytes(std::int64_t bytes) {
   return static_cast<double>(bytes) / static_cast<double>(std::int64_t{1} << 30);
@@ -241,18 +250,16 @@ void CheckWaste(const Examination& examination, Report* report) {
   }
   report->Info(
       "memory.swap", examination.node.name, swaps.empty() ? "no swap on a disk" : "swap: " + swaps);
-  for (const Process& process : facts.processes) {
-    if (std::find(kDesktops.begin(), kDesktops.end(), process.name) != kDesktops.end()) {
-      report->Warn("memory.desktop",
-                   examination.node.name,
-                   absl::StrFormat(
-                       "%s (pid %d) runs: a desktop holds 2 to 3 GiB", process.name, process.pid),
-                   "none on a node that serves",
-                   "systemctl set-default multi-user.target, and restart");
-      return;
-    }
+  if (const Process* desktop = FirstNamed(kDesktops, facts.processes); desktop != nullptr) {
+    report->Warn("memory.desktop",
+                 examination.node.name,
+                 absl::StrFormat(
+                     "%s (pid %d) runs: a desktop holds 2 to 3 GiB", desktop->name, desktop->pid),
+                 "none on a node that serves",
+                 "systemctl set-default multi-user.target, and restart");
+  } else {
+    report->Pass("memory.desktop", examination.node.name, "none runs");
   }
-  report->Pass("memory.desktop", examination.node.name, "none runs");
 }
 
 }  // namespace
@@ -317,19 +324,16 @@ void CheckMemory(const Examination& examination, Report* report) {
     report->Pass(
         "memory.min-free", examination.node.name, absl::StrFormat("%d KiB", facts.min_free_kib));
   }
-  for (const Process& process : facts.processes) {
-    if (std::find(kKillers.begin(), kKillers.end(), process.name) != kKillers.end()) {
-      report->Warn(
-          "memory.killer",
-          examination.node.name,
-          absl::StrFormat(
-              "%s (pid %d) ends processes when memory is short", process.name, process.pid),
-          "none, or one that spares sparkspan",
-          "stop it, or make it ignore sparkspan-worker");
-      return;
-    }
+  if (const Process* killer = FirstNamed(kKillers, facts.processes); killer != nullptr) {
+    report->Warn("memory.killer",
+                 examination.node.name,
+                 absl::StrFormat(
+                     "%s (pid %d) ends processes when memory is short", killer->name, killer->pid),
+                 "none, or one that spares sparkspan",
+                 "stop it, or make it ignore sparkspan-worker");
+  } else {
+    report->Pass("memory.killer", examination.node.name, "none runs");
   }
-  report->Pass("memory.killer", examination.node.name, "none runs");
 }
 
 void CheckHost(const Examination& examination, Report* report) {
