@@ -132,6 +132,11 @@ class PairTest(unittest.TestCase):
         return {name: {self.network.qsfp(name, 0): CONTROL_PORT,
                        self.network.qsfp(name, 1): DATA_PORT} for name in self.network.names}
 
+    def assert_serves_again(self, cluster):
+        cluster.wait_until_ready()
+        status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
+        self.assertEqual((status, COUNTED in text), (200, True), text)
+
     def test_a_cut_link_is_reported_at_once_and_nothing_goes_elsewhere(self):
         network = self.network
         for half, plane in ((1, "data"), (0, "control")):
@@ -156,9 +161,7 @@ class PairTest(unittest.TestCase):
                                          f"interface {network.qsfp('spark2', half)} lost its link")
                 self.assertIn("lost its link", cluster.log_text())
                 self.assert_only_declared(frames, self.halves_only())
-                cluster.wait_until_ready()
-                status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
-                self.assertEqual((status, COUNTED in text), (200, True), text)
+                self.assert_serves_again(cluster)
 
     def test_an_idle_head_hears_of_a_cut_link_and_examines_itself(self):
         network = self.network
@@ -231,9 +234,7 @@ class PairTest(unittest.TestCase):
                     self.assertRegex(reason, r"rank 1 \(node spark2, [0-9.:]+\) is lost")
                     self.assertNotRegex(reason, r"rank 0 \([^)]*\) is lost")
                 self.assert_only_declared(frames, self.halves_only())
-                cluster.wait_until_ready()
-                status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
-                self.assertEqual((status, COUNTED in text), (200, True), text)
+                self.assert_serves_again(cluster)
 
     def test_control_may_use_the_management_port(self):
         network = self.network

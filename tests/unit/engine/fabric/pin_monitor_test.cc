@@ -1,21 +1,15 @@
 #include "engine/fabric/pin_monitor.h"
 
 #include <gtest/gtest.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <atomic>
 #include <chrono>
-#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "engine/base/thread.h"
-#include "engine/base/unique_fd.h"
 #include "tests/unit/engine/fabric/fixture_machine.h"
+#include "tests/unit/engine/fabric/loopback_namespace.h"
 
 namespace sparkspan::engine::fabric {
 namespace {
@@ -36,16 +30,6 @@ TEST(PinMonitor, SamplesEveryPinWithItsIndexAndCounters) {
   EXPECT_EQ((*monitor)->Sample(), (std::vector<PinSample>{expected, {gone, 0, "", {}}}));
   EXPECT_EQ((*monitor)->fault(), "");
   EXPECT_EQ((*monitor)->changes(), 0u);
-}
-
-void SetLoopback(bool is_up) {
-  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
-  ASSERT_EQ(ioctl(socket.get(), SIOCGIFFLAGS, &request), 0);
-  const int flags = is_up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP;
-  request.ifr_flags = static_cast<short>(flags);
-  ASSERT_EQ(ioctl(socket.get(), SIOCSIFFLAGS, &request), 0);
 }
 
 void WaitForChanges(const PinMonitor& monitor, std::uint64_t changes) {
@@ -71,15 +55,7 @@ void CutAndJoinLoopback() {
 }
 
 TEST(PinMonitor, RemembersAFaultUntilThePinHoldsAgain) {
-  bool may_unshare = false;
-  Thread thread("namespace", [&] {
-    may_unshare = unshare(CLONE_NEWNET) == 0;
-    if (may_unshare) {
-      CutAndJoinLoopback();
-    }
-  });
-  thread.Join();
-  if (!may_unshare) {
+  if (!InNetworkNamespace(CutAndJoinLoopback)) {
     GTEST_SKIP() << "no right to make a network namespace";
   }
 }

@@ -1,32 +1,18 @@
 #include "engine/fabric/pin_watch.h"
 
 #include <gtest/gtest.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <condition_variable>
-#include <cstring>
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include "tests/unit/engine/fabric/loopback_namespace.h"
 
 namespace sparkspan::engine::fabric {
 namespace {
 
 const DeclaredPin kLoopback{"lo", {0x7F000001}};
-
-// Administratively up or down, in this thread's network namespace.
-void SetLoopback(bool is_up) {
-  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
-  ASSERT_EQ(ioctl(socket.get(), SIOCGIFFLAGS, &request), 0);
-  const int flags = is_up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP;
-  request.ifr_flags = static_cast<short>(flags);
-  ASSERT_EQ(ioctl(socket.get(), SIOCSIFFLAGS, &request), 0);
-}
 
 class News {
  public:
@@ -65,15 +51,7 @@ void CutAndJoinLoopback() {
 }
 
 TEST(PinWatch, SaysWhenALinkGoesAndWhenItIsBack) {
-  bool may_unshare = false;
-  Thread thread("namespace", [&] {
-    may_unshare = unshare(CLONE_NEWNET) == 0;
-    if (may_unshare) {
-      CutAndJoinLoopback();
-    }
-  });
-  thread.Join();
-  if (!may_unshare) {
+  if (!InNetworkNamespace(CutAndJoinLoopback)) {
     GTEST_SKIP() << "no right to make a network namespace";
   }
 }
