@@ -20,103 +20,10 @@
 #include "kernels/moe/moe.h"
 #include "kernels/router/router.h"
 #include "tests/unit/kernels/families/golden_tensors.h"
+#include "tests/unit/kernels/families/layer_operands.h"
 #include "tests/unit/kernels/simt/closeness.h"
 
 namespace sparkspan::kernels {
-
-// Sizes of both models; ratios, rope and index dimensions are the real model's.
-constexpr int kHidden = 256;
-constexpr int kQRank = 128;
-constexpr int kGroups = 2;
-constexpr int kORank = 128;
-constexpr int kExperts = 16;
-constexpr int kChoices = 6;
-constexpr int kIntermediate = 128;
-constexpr int kIndexHeads = 8;
-constexpr int kTopK = 32;
-constexpr int kLayers = 7;
-constexpr float kEpsilon = 1e-6F;
-constexpr float kRouteScale = 1.5F;
-constexpr float kLimit = 10;
-
-// A prepared weight.
-struct Weight {
-  WeightFormat format;
-  int n;
-  int k;
-  std::vector<std::byte> data;
-  std::vector<std::uint8_t> scale;
-};
-
-// The angles of a position, each step rounded to fp32 as the reference does it.
-inline void AddRope(std::vector<float>& rope, bool compressed, int position) {
-  const float theta = compressed ? 160000 : 10000;
-  const auto correction = [&](double turns) {
-    return kRopeDim * std::log(512 / (turns * 2 * M_PI)) / (2 * std::log(160000.0));
-  };
-  const double low = std::max(std::floor(correction(32)), 0.0);
-  const double high = std::min(std::ceil(correction(1)), kRopeDim - 1.0);
-  std::vector<float> sines;
-  for (int i = 0; i < kRopePairs; ++i) {
-    float frequency = 1 / std::pow(theta, static_cast<float>(2 * i) / kRopeDim);
-    if (compressed) {
-      const auto ramp = static_cast<float>(std::clamp((i - low) / (high - low), 0.0, 1.0));
-      frequency = frequency * (1 - ramp) + frequency / 16 * ramp;
-    }
-    const float angle = static_cast<float>(position) * frequency;
-    rope.push_back(std::cos(angle));
-    sines.push_back(std::sin(angle));
-  }
-  rope.insert(rope.end(), sines.begin(), sines.end());
-}
-
-// Activations in bf16 and as the FP8 products take them.
-struct Activation {
-  std::vector<std::uint16_t> bf16;
-  std::vector<std::uint8_t> codes;
-  std::vector<std::uint8_t> scales;
-
-  Activation(int rows, int width)
-      : bf16(At(rows * width)), codes(At(rows * width)), scales(At(rows * width / 128)) {}
-};
-
-// What a compressor needs beside its projections, of the first rows of a sequence.
-struct CompressorInputs {
-  int ratio = 0;
-  int width = 0;
-  std::vector<float> ape;
-  std::vector<std::uint16_t> gain;
-  std::vector<std::int32_t> zeros;
-  std::vector<float> ring;
-  std::vector<std::int32_t> boundaries;
-  std::vector<std::int32_t> slots;
-  std::vector<float> rope;
-
-  CompressArguments Arguments(const float* projected,
-                              const std::int32_t* positions,
-                              std::uint8_t* stored) {
-    CompressArguments c{};
-    c.rows = {projected,
-              ape.data(),
-              positions,
-              zeros.data(),
-              zeros.data(),
-              ring.data(),
-              0,
-              2 * ratio,
-              ratio,
-              width};
-    c.boundary_rows = boundaries.data();
-    c.slots = slots.data();
-    c.entries = static_cast<int>(boundaries.size());
-    c.gain = gain.data();
-    c.rope = rope.data();
-    c.epsilon = kEpsilon;
-    c.pages = {stored, 0, 1 << 20};
-    c.index = {stored, 0, 1 << 20};
-    return c;
-  }
-};
 
 // One block of the model for some rows of one sequence, every step of it a kernel.
 class Layer {
@@ -501,6 +408,48 @@ class Layer {
             E4m3(name + "w2", kHidden, kIntermediate)};
   }
 
+  // Gate and up, then down, of routed experts or of the shared one.
+  GateUpArguments Up(const ExpertWeights& experts,
+                     const Activation& x,
+                     const Grouping& grouping,
+                     const float* weights,
+                     int choices,
+                     Activation& t) const {
+    return {experts.w1.format,
+            experts.w1.data.data(),
+            experts.w1.scale.data(),
+            experts.w3.data.data(),
+            experts.w3.scale.data(),
+            kHidden,
+            kIntermediate,
+            grouping,
+            x.codes.data(),
+            x.scales.data(),
+            weights,
+            kLimit,
+            rows_,
+            choices,
+            t.codes.data(),
+            t.scales.data()};
+  }
+  DownArguments Down(const ExpertWeights& experts,
+                     const Grouping& grouping,
+                     int choices,
+                     const Activation& t,
+                     std::vector<float>& y) const {
+    return {experts.w2.format,
+            experts.w2.data.data(),
+            experts.w2.scale.data(),
+            kHidden,
+            kIntermediate,
+            grouping,
+            t.codes.data(),
+            t.scales.data(),
+            rows_,
+            choices,
+            y.data()};
+  }
+
   std::vector<float> FeedForward(const Activation& x,
                                  const std::vector<std::int64_t>& tokens) const {
     const auto logits = Floats(Bf16({"ffn.gate"}, kHidden), x, false);
@@ -544,36 +493,10 @@ class Layer {
                      active_count.data()});
     const Grouping grouping{
         offsets.data(), order.data(), active.data(), active_count.data(), experts};
-    std::vector<std::uint8_t> t(At(assignments * kIntermediate));
-    std::vector<std::uint8_t> t_scale(At(assignments * kIntermediate / 128));
+    Activation t(assignments, kIntermediate);
     std::vector<float> y(At(assignments * kHidden));
-    EmulateGateUp({expert.w1.format,
-                   expert.w1.data.data(),
-                   expert.w1.scale.data(),
-                   expert.w3.data.data(),
-                   expert.w3.scale.data(),
-                   kHidden,
-                   kIntermediate,
-                   grouping,
-                   x.codes.data(),
-                   x.scales.data(),
-                   weights,
-                   kLimit,
-                   rows_,
-                   choices,
-                   t.data(),
-                   t_scale.data()});
-    EmulateDown({expert.w2.format,
-                 expert.w2.data.data(),
-                 expert.w2.scale.data(),
-                 kHidden,
-                 kIntermediate,
-                 grouping,
-                 t.data(),
-                 t_scale.data(),
-                 rows_,
-                 choices,
-                 y.data()});
+    EmulateGateUp(Up(expert, x, grouping, weights, choices, t));
+    EmulateDown(Down(expert, grouping, choices, t, y));
     return y;
   }
 

@@ -217,48 +217,6 @@ class FusedLayer : public Layer {
     return Floats(E4m3("attn.wo_b", kHidden, kGroups * kORank), z, true);
   }
 
-  // Gate and up, then down, of routed experts or of the shared one.
-  GateUpArguments Up(const ExpertWeights& experts,
-                     const Activation& x,
-                     const Grouping& grouping,
-                     const float* weights,
-                     int choices,
-                     Activation& t) const {
-    return {experts.w1.format,
-            experts.w1.data.data(),
-            experts.w1.scale.data(),
-            experts.w3.data.data(),
-            experts.w3.scale.data(),
-            kHidden,
-            kIntermediate,
-            grouping,
-            x.codes.data(),
-            x.scales.data(),
-            weights,
-            kLimit,
-            rows_,
-            choices,
-            t.codes.data(),
-            t.scales.data()};
-  }
-  DownArguments Down(const ExpertWeights& experts,
-                     const Grouping& grouping,
-                     int choices,
-                     const Activation& t,
-                     std::vector<float>& y) const {
-    return {experts.w2.format,
-            experts.w2.data.data(),
-            experts.w2.scale.data(),
-            kHidden,
-            kIntermediate,
-            grouping,
-            t.codes.data(),
-            t.scales.data(),
-            rows_,
-            choices,
-            y.data()};
-  }
-
   std::vector<float> FeedForward(const Activation& x,
                                  const std::vector<std::int64_t>& tokens) const {
     const int assignments = rows_ * kChoices;
