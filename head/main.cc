@@ -216,15 +216,13 @@ absl::Status WaitForEnd(const cluster::EngineLoop& loop,
   return absl::OkStatus();
 }
 
-void Drain(const cluster::EngineLoop& loop, http::Service& service, engine::StopSignal& stop) {
+// Lets the requests in flight end, not only the engine's part of them: tokens that the engine has
+// made still have to reach their clients. A second signal ends the wait.
+void Drain(http::Service& service, engine::StopSignal& stop) {
   service.BeginDrain();
   const engine::Time deadline = std::chrono::steady_clock::now() + kDrainTimeout;
-  while (std::chrono::steady_clock::now() < deadline) {
-    const api::EngineStatus status = loop.Status();
-    if (status.running + status.waiting == 0 ||
-        stop.WaitUntil(std::chrono::steady_clock::now() + kPollInterval)) {
-      break;
-    }
+  while (service.requests_in_flight() > 0 && std::chrono::steady_clock::now() < deadline &&
+         !stop.WaitUntil(std::chrono::steady_clock::now() + kPollInterval)) {
   }
   service.AbortRunning();
 }
@@ -295,7 +293,7 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   const absl::Status ended = WaitForEnd(loop, engine::ServiceNotifier::FromEnvironment(), stop);
   if (ended.ok()) {
     LOG(INFO) << "stopping: running requests may end";
-    Drain(loop, service, stop);
+    Drain(service, stop);
   }
   cluster->Stop();
   loop.Stop();

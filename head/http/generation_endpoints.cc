@@ -107,8 +107,15 @@ api::OrError<std::vector<engine::Token>> Service::EncodePrompt(std::string_view 
   return *std::move(tokens);
 }
 
+std::unique_ptr<SessionParts> Service::TakeIn() {
+  auto parts = std::make_unique<SessionParts>();
+  parts->in_flight = std::make_unique<InFlight>(&in_flight_);
+  parts->arrival = clock_.Now();
+  return parts;
+}
+
 HttpResponse Service::Chat(const Call& call) {
-  const engine::Time arrival = clock_.Now();
+  std::unique_ptr<SessionParts> parts = TakeIn();
   if (const auto not_ready = NotReady()) {
     return ErrorResponse(*not_ready);
   }
@@ -124,15 +131,13 @@ HttpResponse Service::Chat(const Call& call) {
   if (!tokens.ok()) {
     return ErrorResponse(tokens.error());
   }
-  auto parts = std::make_unique<SessionParts>();
-  parts->arrival = arrival;
   parts->chat = *std::move(request);
   parts->prompt = *std::move(tokens);
   return Generate(call, std::move(parts));
 }
 
 HttpResponse Service::Completion(const Call& call) {
-  const engine::Time arrival = clock_.Now();
+  std::unique_ptr<SessionParts> parts = TakeIn();
   if (const auto not_ready = NotReady()) {
     return ErrorResponse(*not_ready);
   }
@@ -141,8 +146,6 @@ HttpResponse Service::Completion(const Call& call) {
   if (!request.ok()) {
     return ErrorResponse(request.error());
   }
-  auto parts = std::make_unique<SessionParts>();
-  parts->arrival = arrival;
   parts->prompt = request->prompt_tokens;
   if (parts->prompt.empty()) {
     auto tokens = EncodePrompt(request->prompt, "prompt", request->common.max_tokens.value_or(1));

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -38,8 +39,12 @@ class Service {
 
   HttpResponse Handle(const HttpRequest& request, const Connection& client, bool overloaded);
 
-  // From now on new requests are refused and health says so; running ones go on.
+  // From now on new requests are refused and health says so; those in flight go on.
   void BeginDrain() { draining_ = true; }
+  // Requests for text that were taken and whose answers are not complete: a stream counts until its
+  // last event was sent, also when the engine is long done with it. Those that are about to be
+  // refused count too, so 0 after BeginDrain() means that none is left.
+  std::int64_t requests_in_flight() const { return in_flight_; }
   // Ends what still runs with an error.
   void AbortRunning() { aborting_ = true; }
 
@@ -85,6 +90,9 @@ class Service {
   HttpResponse FlushCache(const Call& call);
   HttpResponse UnsupportedEndpoint(const Call& call);
 
+  // A request that counts as in flight. Made before NotReady() is asked, so that who drains sees
+  // every request that is taken.
+  std::unique_ptr<SessionParts> TakeIn();
   // Why nothing can be generated now, if so.
   std::optional<api::ApiError> NotReady() const;
   // Checks the length, fills `parts` and queues the generation; then answers.
@@ -109,6 +117,7 @@ class Service {
   status::Metrics& metrics_;
   const engine::Clock& clock_;
   const std::vector<Route> routes_;
+  std::atomic<std::int64_t> in_flight_{0};
   std::atomic<bool> draining_{false};
   std::atomic<bool> aborting_{false};
 };

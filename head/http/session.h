@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,9 +25,22 @@ struct Choice {
   bool ended = false;
 };
 
+// Counts a request in flight for as long as it lives. `count` outlives it.
+class InFlight {
+ public:
+  explicit InFlight(std::atomic<std::int64_t>* count) : count_(count) { ++*count_; }
+  ~InFlight() { --*count_; }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+
+ private:
+  std::atomic<std::int64_t>* const count_;
+};
+
 // Everything that belongs to one request being answered. The encoder refers to the others, so it is
 // made last and the whole does not move.
 struct SessionParts {
+  std::unique_ptr<InFlight> in_flight;
   std::optional<api::ChatRequest> chat;
   std::optional<api::CompletionRequest> completion;
   std::vector<engine::Token> prompt;

@@ -135,11 +135,14 @@ class LifeTest(unittest.TestCase):
             self.assert_gone(pids)
 
     def test_a_running_request_ends_before_the_server_does(self):
-        with LocalServer() as server, ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(server.chat, COUNT, max_tokens=300, ignore_eos=True)
-            server.wait_for_status("running", 1)
-            self.assertEqual(server.stop(), 0)
-            self.assertEqual(answer.result()["finish_reason"], "length")
+        with LocalServer() as server:
+            events = server.events(COUNT, max_tokens=100, ignore_eos=True)
+            next(events)
+            server.process.send_signal(signal.SIGTERM)
+            rest = list(events)
+            self.assertNotIn("error", rest[-1])
+            self.assertEqual(rest[-1]["choices"][0]["finish_reason"], "length")
+            self.assertEqual(server.wait(), 0)
 
     def test_a_killed_worker_is_an_error_to_clients_and_named(self):
         with LocalServer() as server:

@@ -188,6 +188,7 @@ class RawClient {
     }
     return true;
   }
+  const std::string& seen() const { return seen_; }
   void Leave() { fd_.Reset(); }
 
  private:

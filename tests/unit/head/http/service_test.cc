@@ -215,6 +215,26 @@ TEST_F(ServiceTest, DrainsAndThenGivesUp) {
   EXPECT_TRUE(generator_.LastStream()->cancelled());
 }
 
+TEST_F(ServiceTest, AnswersThatTheEngineEndedAreInFlightUntilTheyAreSent) {
+  Start();
+  EXPECT_EQ(service_->requests_in_flight(), 0);
+  RawClient client(server_->port(), "/v1/chat/completions", ChatFields(true));
+  ASSERT_TRUE(client.ReadUntil("text/event-stream"));
+  service_->BeginDrain();
+  const httplib::Result refused = Post("/v1/chat/completions", ChatFields(false));
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->status, 503);
+  EXPECT_EQ(service_->requests_in_flight(), 1);
+  // The engine says all along that nothing runs: that does not end the answer.
+  ASSERT_EQ(generator_.Status().running, 0);
+  Says("#end")({}, *generator_.LastStream());
+  EXPECT_TRUE(Eventually([&] { return service_->requests_in_flight() == 0; }));
+  service_->AbortRunning();
+  EXPECT_TRUE(client.ReadUntil("[DONE]"));
+  EXPECT_NE(client.seen().find("\"finish_reason\":\"stop\""), std::string::npos);
+  EXPECT_EQ(client.seen().find("shutting_down"), std::string::npos);
+}
+
 TEST_F(ServiceTest, GivesUpAReaderThatIsTooSlow) {
   Start();
   RawClient client(server_->port(), "/v1/chat/completions", ChatFields(true));
