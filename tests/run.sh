@@ -25,8 +25,9 @@ esac
 
 bash deploy/install.sh
 
-# The openai package drives the API as its users do. Kept out of the system's Python; without it
-# (no package index to be had) its test says that it was skipped.
+# Packages that tests use: openai drives the API as its users do, clang-format judges the sources.
+# Kept out of the system's Python; without them (no package index to be had) those tests say that
+# they were skipped.
 test_python=build/test-python
 if [[ ! -x $test_python/bin/python3 ]]; then
   python3 -m venv "$test_python"

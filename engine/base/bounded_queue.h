@@ -35,8 +35,8 @@ class BoundedQueue {
   bool Push(T&& value, Time deadline) {
     {
       std::unique_lock lock(mutex_);
-      if (!not_full_.wait_until(lock, deadline,
-                                [&] { return closed_ || values_.size() < capacity_; }) ||
+      if (!not_full_.wait_until(
+              lock, deadline, [&] { return closed_ || values_.size() < capacity_; }) ||
           closed_) {
         return false;
       }

@@ -33,10 +33,10 @@ class StrongInt {
 
 using Token = std::int32_t;  // An id in the checkpoint's vocabulary.
 
-using Rank = StrongInt<struct RankTag, std::int32_t>;            // 0 .. ranks-1
-using Epoch = StrongInt<struct EpochTag, std::uint64_t>;         // one life of a cluster
-using Step = StrongInt<struct StepTag, std::uint64_t>;           // counts plans inside an epoch
-using SequenceId = StrongInt<struct SequenceTag, std::uint64_t>; // never reused by a head
+using Rank = StrongInt<struct RankTag, std::int32_t>;             // 0 .. ranks-1
+using Epoch = StrongInt<struct EpochTag, std::uint64_t>;          // one life of a cluster
+using Step = StrongInt<struct StepTag, std::uint64_t>;            // counts plans inside an epoch
+using SequenceId = StrongInt<struct SequenceTag, std::uint64_t>;  // never reused by a head
 
 }  // namespace sparkspan::engine
 

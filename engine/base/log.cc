@@ -48,8 +48,7 @@ std::string TimestampUtc() {
   char date[32];
   std::strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
   char text[48];
-  std::snprintf(text, sizeof(text), "%s.%03dZ", date,
-                static_cast<int>(since_epoch.count() % 1000));
+  std::snprintf(text, sizeof(text), "%s.%03dZ", date, static_cast<int>(since_epoch.count() % 1000));
   return text;
 }
 
@@ -71,7 +70,9 @@ void SetLogIdentity(std::string_view program, std::string_view rank) {
   MutableIdentity() = Identity{std::string(program), std::string(rank)};
 }
 
-void SetMinLogSeverity(LogSeverity severity) { min_severity = severity; }
+void SetMinLogSeverity(LogSeverity severity) {
+  min_severity = severity;
+}
 
 namespace log_internal {
 

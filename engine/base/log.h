@@ -54,13 +54,13 @@ struct Voidify {
   ::sparkspan::engine::log_internal::Message(SPARKSPAN_LOG_##severity, __FILE__, __LINE__).stream()
 
 // Our own invariants, checked in release builds too; aborts with the expression and the message.
-#define CHECK(condition)                                                                       \
-  (condition) ? (void)0                                                                        \
-              : ::sparkspan::engine::log_internal::Voidify() &                                 \
-                    ::sparkspan::engine::log_internal::Message(SPARKSPAN_LOG_FATAL, __FILE__,  \
-                                                               __LINE__)                       \
-                            .stream()                                                          \
-                        << "CHECK failed: " #condition " "
+#define CHECK(condition)                                                                        \
+  (condition)                                                                                   \
+      ? (void)0                                                                                 \
+      : ::sparkspan::engine::log_internal::Voidify() &                                          \
+            ::sparkspan::engine::log_internal::Message(SPARKSPAN_LOG_FATAL, __FILE__, __LINE__) \
+                    .stream()                                                                   \
+                << "CHECK failed: " #condition " "
 #define CHECK_EQ(a, b) CHECK((a) == (b)) << "(" << (a) << " vs " << (b) << ") "
 #define CHECK_LE(a, b) CHECK((a) <= (b)) << "(" << (a) << " vs " << (b) << ") "
 #define CHECK_LT(a, b) CHECK((a) < (b)) << "(" << (a) << " vs " << (b) << ") "

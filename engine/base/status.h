@@ -4,12 +4,12 @@
 #include "absl/status/statusor.h"
 
 // Returns from the enclosing function when `expression` (an absl::Status) is not OK.
-#define RETURN_IF_ERROR(expression)                      \
-  do {                                                   \
-    absl::Status sparkspan_status_ = (expression);       \
-    if (!sparkspan_status_.ok()) {                       \
-      return sparkspan_status_;                          \
-    }                                                    \
+#define RETURN_IF_ERROR(expression)                \
+  do {                                             \
+    absl::Status sparkspan_status_ = (expression); \
+    if (!sparkspan_status_.ok()) {                 \
+      return sparkspan_status_;                    \
+    }                                              \
   } while (false)
 
 #define SPARKSPAN_CONCAT_INNER(a, b) a##b
@@ -22,6 +22,6 @@
   target = *std::move(statusor)
 
 // ASSIGN_OR_RETURN(auto x, F()): binds the value of a StatusOr or returns its status.
-#define ASSIGN_OR_RETURN(target, expression)                                               \
-  SPARKSPAN_ASSIGN_OR_RETURN_IMPL(SPARKSPAN_CONCAT(sparkspan_statusor_, __LINE__), target, \
-                                  expression)
+#define ASSIGN_OR_RETURN(target, expression) \
+  SPARKSPAN_ASSIGN_OR_RETURN_IMPL(           \
+      SPARKSPAN_CONCAT(sparkspan_statusor_, __LINE__), target, expression)

@@ -25,7 +25,9 @@ TEST(Hash64Test, EveryBitOfTheInputMatters) {
   }
 }
 
-TEST(CombineHashTest, DependsOnTheOrder) { EXPECT_NE(CombineHash(1, 2), CombineHash(2, 1)); }
+TEST(CombineHashTest, DependsOnTheOrder) {
+  EXPECT_NE(CombineHash(1, 2), CombineHash(2, 1));
+}
 
 }  // namespace
 }  // namespace sparkspan::engine
