@@ -235,8 +235,8 @@ SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
   for (int i = 0; i < 4; ++i) {
     const int head = first_head + simt::warp_index() * 4 + i;
     if (lane == 0 && head < arguments.heads) {
-      arguments.partial_stats[(base + head) * 2] = stats[i].largest;
-      arguments.partial_stats[(base + head) * 2 + 1] = stats[i].sum;
+      simt::store(arguments.partial_stats + (base + head) * 2, stats[i].largest);
+      simt::store(arguments.partial_stats + (base + head) * 2 + 1, stats[i].sum);
     }
   }
   SIMT_UNROLL
@@ -248,9 +248,9 @@ SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
         const Cell cell = Accumulator16x8::At(lane, i);
         const int head = first_head + tile * 16 + cell.row;
         if (head < arguments.heads) {
-          arguments.partial[(base + head) * kHeadDim +
-                            (simt::warp_index() * kColumnTiles + column) * 8 + cell.column] =
-              out[tile][column][i];
+          simt::store(arguments.partial + (base + head) * kHeadDim +
+                          (simt::warp_index() * kColumnTiles + column) * 8 + cell.column,
+                      out[tile][column][i]);
         }
       }
     }

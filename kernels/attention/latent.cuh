@@ -71,16 +71,16 @@ SIMT_DEVICE void store_entry(const Pair& normalized,
     simt::store_vector<1>(entry + kEntryRope + lane * 4,
                           Words<1>{{simt::pack_bf16(value.low, value.high)}});
     if (lane == 0) {
-      entry[kEntryScales + kRopeWarp] = 0;
+      simt::store(entry + kEntryScales + kRopeWarp, 0);
     }
     return;
   }
   const std::uint32_t exponent = simt::e4m3_scale(amax);
   const float inverse = simt::ue8m0_inverse(exponent);
-  entry[latent_dimension()] = simt::float_to_e4m3(value.low * inverse);
-  entry[latent_dimension() + 1] = simt::float_to_e4m3(value.high * inverse);
+  simt::store(entry + latent_dimension(), simt::float_to_e4m3(value.low * inverse));
+  simt::store(entry + latent_dimension() + 1, simt::float_to_e4m3(value.high * inverse));
   if (lane == 0) {
-    entry[kEntryScales + warp] = static_cast<std::uint8_t>(exponent);
+    simt::store(entry + kEntryScales + warp, static_cast<std::uint8_t>(exponent));
   }
 }
 

@@ -31,12 +31,12 @@ class Candidates {
     const int row = row_ - (position_ - position);
     if (row >= oldest_row_) {
       const float* from = rows_.projected + static_cast<std::int64_t>(row) * 2 * rows_.width;
-      return {
-          from[channel],
-          from[rows_.width + channel] + rows_.ape[position % rows_.ratio * rows_.width + channel]};
+      return {simt::load(from + channel),
+              simt::load(from + rows_.width + channel) +
+                  rows_.ape[position % rows_.ratio * rows_.width + channel]};
     }
     const float* from = ring_ + static_cast<std::int64_t>(position % rows_.slots) * 2 * rows_.width;
-    return {from[channel], from[rows_.width + channel]};
+    return {simt::load(from + channel), simt::load(from + rows_.width + channel)};
   }
 
   // The pooled value of channel c of d, in two walks over the tokens: largest gate, then sums.
@@ -126,8 +126,8 @@ SIMT_DEVICE void write_ring(const RingWriteArguments& arguments, int row) {
   const float* from = rows.projected + static_cast<std::int64_t>(row) * 2 * rows.width;
   const float* ape = rows.ape + position % rows.ratio * rows.width;
   for (int i : simt::block_stride(rows.width)) {
-    to[i] = from[i];
-    to[rows.width + i] = from[rows.width + i] + ape[i];
+    simt::store(to + i, simt::load(from + i));
+    simt::store(to + rows.width + i, simt::load(from + rows.width + i) + ape[i]);
   }
 }
 

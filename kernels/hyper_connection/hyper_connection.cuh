@@ -110,8 +110,8 @@ SIMT_DEVICE MixWeights load_mix_weights(const MixArguments& arguments, int colum
     }
     const float* from =
         arguments.fn + static_cast<std::int64_t>(j) * kStreams * arguments.hidden + column;
-    const Words<4> low = simt::load_streaming<4>(from);
-    const Words<4> high = simt::load_streaming<4>(from + 4);
+    const Words<4> low = simt::load_weight<4>(from);
+    const Words<4> high = simt::load_weight<4>(from + 4);
     SIMT_UNROLL
     for (int e = 0; e < 4; ++e) {
       weights.row[i].value[e] = simt::float_of_bits(low.word[e]);
@@ -133,7 +133,7 @@ SIMT_DEVICE void mix_row(const MixArguments& arguments,
     if (j <= arguments.mixes) {
       const float sum = j == arguments.mixes ? dot(x, x) : dot(x, weights.row[i]);
       if (simt::lane_index() == 0) {
-        arguments.partial[at + j] = sum;
+        simt::store(arguments.partial + at + j, sum);
       }
     }
   }
@@ -266,8 +266,8 @@ SIMT_DEVICE void make_weights(PreShared& shared, const PreArguments& arguments, 
   if (lane < kStreams) {
     const int at = kStreams + lane;
     const float m = shared.mix[at] * r;
-    arguments.post[row * kStreams + lane] =
-        2.0F * sigmoid(m * arguments.scale[1] + arguments.base[at]);
+    simt::store(arguments.post + row * kStreams + lane,
+                2.0F * sigmoid(m * arguments.scale[1] + arguments.base[at]));
   }
   const int cell = lane % (kStreams * kStreams);
   const int at = 2 * kStreams + cell;
@@ -276,7 +276,7 @@ SIMT_DEVICE void make_weights(PreShared& shared, const PreArguments& arguments, 
                            arguments.sinkhorn_iterations,
                            arguments.epsilon);
   if (lane == cell) {
-    arguments.comb[row * kStreams * kStreams + cell] = c;
+    simt::store(arguments.comb + row * kStreams * kStreams + cell, c);
   }
 }
 

@@ -129,10 +129,10 @@ SIMT_DEVICE void score_keys(const IndexScoreArguments& arguments, int row, int b
     float* scores = arguments.scores + row * arguments.row_stride;
     if (lane < 4) {
       if (column < visible) {
-        scores[column] = simt::round_to_bf16(low);
+        simt::store(scores + column, simt::round_to_bf16(low));
       }
       if (column + 1 < visible) {
-        scores[column + 1] = simt::round_to_bf16(high);
+        simt::store(scores + column + 1, simt::round_to_bf16(high));
       }
     }
   }

@@ -88,10 +88,10 @@ SIMT_DEVICE void store_index_vector(const IndexVector& x,
     packed |= simt::float_to_e2m1(x.value[i] * inverse) << (4 * i);
   }
   const int lane = simt::lane_index();
-  codes[lane * 2] = static_cast<std::uint8_t>(packed);
-  codes[lane * 2 + 1] = static_cast<std::uint8_t>(packed >> 8);
+  simt::store(codes + lane * 2, static_cast<std::uint8_t>(packed));
+  simt::store(codes + lane * 2 + 1, static_cast<std::uint8_t>(packed >> 8));
   if (lane % 8 == 0) {
-    scales[lane / 8] = static_cast<std::uint8_t>(exponent);
+    simt::store(scales + lane / 8, static_cast<std::uint8_t>(exponent));
   }
 }
 

@@ -46,7 +46,7 @@ SIMT_DEVICE TopKThreshold narrow_threshold(TopKShared<kWarps>& shared,
   simt::sync_block();
   const std::uint32_t known_bits = shift + width == 32 ? 0U : 0xFFFFFFFFU << (shift + width);
   for (int i : simt::block_stride(visible)) {
-    const std::uint32_t key = sortable_key(scores[i]);
+    const std::uint32_t key = sortable_key(simt::load(scores + i));
     if ((key & known_bits) == known.prefix) {
       const auto digit = static_cast<int>(key >> shift & ((1U << width) - 1));
       simt::atomic_add(shared.histogram.from(digit), 1);
@@ -99,7 +99,7 @@ SIMT_DEVICE void compact_by_index(TopKShared<kWarps>& shared,
   int equal = 0;
   for (int i = begin; i < begin + stretch; i += 32) {
     const bool live = i + lane < visible;
-    const std::uint32_t key = live ? sortable_key(scores[i + lane]) : 0U;
+    const std::uint32_t key = live ? sortable_key(simt::load(scores + i + lane)) : 0U;
     above += simt::count_bits(simt::ballot(live && key > threshold.prefix));
     equal += simt::count_bits(simt::ballot(live && key == threshold.prefix));
   }
@@ -120,7 +120,7 @@ SIMT_DEVICE void compact_by_index(TopKShared<kWarps>& shared,
   const std::uint32_t lower_lanes = (1U << lane) - 1;
   for (int i = begin; i < begin + stretch; i += 32) {
     const bool live = i + lane < visible;
-    const std::uint32_t key = live ? sortable_key(scores[i + lane]) : 0U;
+    const std::uint32_t key = live ? sortable_key(simt::load(scores + i + lane)) : 0U;
     const bool is_equal = live && key == threshold.prefix;
     const std::uint32_t equals = simt::ballot(is_equal);
     const int rank = equal_before + simt::count_bits(equals & lower_lanes);
@@ -172,10 +172,11 @@ SIMT_DEVICE void select_part(TopKShared<kWarps>& shared,
   const int visible = arguments.visible[row];
   const int parts = parts_of_row(arguments, row);
   if (parts == 1) {
-    select_best(
-        shared, scores, visible, arguments.k, [&](int place, int i) { indices[place] = i; });
+    select_best(shared, scores, visible, arguments.k, [&](int place, int i) {
+      simt::store(indices + place, i);
+    });
     for (int i = visible + simt::thread_index(); i < arguments.k; i += simt::block_threads()) {
-      indices[i] = -1;
+      simt::store(indices + i, -1);
     }
     return;
   }
@@ -187,8 +188,8 @@ SIMT_DEVICE void select_part(TopKShared<kWarps>& shared,
   const int rest = visible - begin;
   const int count = rest < arguments.part_keys ? rest : arguments.part_keys;
   select_best(shared, scores + begin, count, arguments.k, [&](int place, int i) {
-    candidates[part * of_part + place] = begin + i;
-    candidate_scores[part * of_part + place] = scores[begin + i];
+    simt::store(candidates + part * of_part + place, begin + i);
+    simt::store(candidate_scores + part * of_part + place, simt::load(scores + begin + i));
   });
   if (!simt::arrive_last(arguments.arrivals + row, parts, is_last)) {
     return;
@@ -196,7 +197,7 @@ SIMT_DEVICE void select_part(TopKShared<kWarps>& shared,
   const int in_last = visible - (parts - 1) * arguments.part_keys;
   const int all = (parts - 1) * of_part + (in_last < of_part ? in_last : of_part);
   select_best(shared, candidate_scores, all, arguments.k, [&](int place, int i) {
-    indices[place] = candidates[i];
+    simt::store(indices + place, simt::load(candidates + i));
   });
 }
 

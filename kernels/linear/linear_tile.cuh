@@ -130,9 +130,9 @@ SIMT_DEVICE void linear_tile(LinearShared& shared,
       }
       const std::int64_t at = static_cast<std::int64_t>(row) * arguments.n + out;
       if (arguments.output_format == OutputFormat::kBf16) {
-        static_cast<std::uint16_t*>(arguments.output)[at] = simt::float_to_bf16(value);
+        simt::store(static_cast<std::uint16_t*>(arguments.output) + at, simt::float_to_bf16(value));
       } else {
-        static_cast<float*>(arguments.output)[at] = value;
+        simt::store(static_cast<float*>(arguments.output) + at, value);
       }
     });
   }

@@ -72,8 +72,7 @@ struct E4m3ByE4m3 {
     Weights weights;
     SIMT_UNROLL
     for (int step = 0; step < kStepsPerGroup; ++step) {
-      weights.word[step] =
-          simt::load_streaming<4>(from.weight + step * 512 + simt::lane_index() * 16);
+      weights.word[step] = simt::load_weight<4>(from.weight + step * 512 + simt::lane_index() * 16);
     }
     weights.scale = *from.weight_scale;
     return weights;
@@ -102,10 +101,10 @@ struct E2m1ByE4m3 {
     Weights weights;
     SIMT_UNROLL
     for (int step = 0; step < kStepsPerGroup; ++step) {
-      weights.word[step] = simt::load_streaming<2>(from.weight + step * 256 + lane * 8);
+      weights.word[step] = simt::load_weight<2>(from.weight + step * 256 + lane * 8);
     }
     const int scale_row = lane / 4 + 8 * (lane % 2);
-    weights.scales = simt::load_vector<1>(from.weight_scale + scale_row * 4).word[0];
+    weights.scales = simt::load_weight_scale<1>(from.weight_scale + scale_row * 4).word[0];
     return weights;
   }
   SIMT_DEVICE static Rows load_rows(const GroupSource& from) { return load_e4m3_rows(from); }
@@ -152,8 +151,7 @@ struct Bf16ByBf16 {
     Weights weights;
     SIMT_UNROLL
     for (int step = 0; step < kStepsPerGroup * 2; ++step) {
-      weights.word[step] =
-          simt::load_streaming<4>(from.weight + step * 512 + simt::lane_index() * 16);
+      weights.word[step] = simt::load_weight<4>(from.weight + step * 512 + simt::lane_index() * 16);
     }
     return weights;
   }

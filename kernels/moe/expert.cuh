@@ -194,8 +194,9 @@ SIMT_DEVICE void down_expert(const DownArguments& arguments, int n) {
         const Cell cell = Accumulator16x8::At(lane, i);
         const int assignment = assignment_at(tile, cell.column);
         if (assignment >= 0) {
-          arguments.y[static_cast<std::int64_t>(assignment) * arguments.hidden +
-                      tile_row * kTileRows + cell.row] = sum[tile][i];
+          simt::store(arguments.y + static_cast<std::int64_t>(assignment) * arguments.hidden +
+                          tile_row * kTileRows + cell.row,
+                      sum[tile][i]);
         }
       }
     }
@@ -226,17 +227,17 @@ SIMT_DEVICE void combine_column(const CombineArguments& arguments,
     const int assignment = row * arguments.choices + static_cast<int>(order >> (4 * rank) & 15U);
     const int expert = arguments.ids[assignment] - arguments.first_expert;
     if (expert >= 0 && expert < arguments.experts) {
-      const float y =
-          arguments.y[static_cast<std::int64_t>(assignment) * arguments.hidden + column];
+      const float y = simt::load(arguments.y +
+                                 static_cast<std::int64_t>(assignment) * arguments.hidden + column);
       sum += arguments.round_each ? simt::round_to_bf16(y) : y;
     }
   }
   const std::int64_t at = static_cast<std::int64_t>(row) * arguments.hidden + column;
   if (arguments.shared_y != nullptr) {
-    const float y = arguments.shared_y[at];
+    const float y = simt::load(arguments.shared_y + at);
     sum += arguments.round_each ? simt::round_to_bf16(y) : y;
   }
-  arguments.out[at] = sum;
+  simt::store(arguments.out + at, sum);
 }
 
 // Blocks for every expert that could have rows; those without one leave at once.

@@ -27,7 +27,7 @@ SIMT_DEVICE void for_each_assignment(GroupingShared<kWarps>& shared,
   for (int first = 0; first < total; first += kIdsPerChunk) {
     const int count = total - first < kIdsPerChunk ? total - first : kIdsPerChunk;
     for (int i : simt::block_stride(count)) {
-      shared.ids[i] = arguments.ids[first + i] - arguments.first_expert;
+      shared.ids[i] = simt::load(arguments.ids + first + i) - arguments.first_expert;
     }
     simt::sync_block();
     for (int i = 0; i < count; ++i) {
@@ -64,18 +64,18 @@ SIMT_DEVICE void group_rows(GroupingShared<kWarps>& shared, const GroupingArgume
     rank += shared.active_of_warp[warp];
   }
   if (exists) {
-    arguments.offsets[expert] = offset;
+    simt::store(arguments.offsets + expert, offset);
     if (rows > 0) {
-      arguments.active[rank] = expert;
+      simt::store(arguments.active + rank, expert);
     }
     if (expert == arguments.experts - 1) {
-      arguments.offsets[arguments.experts] = offset + rows;
-      *arguments.active_count = rank + active;
+      simt::store(arguments.offsets + arguments.experts, offset + rows);
+      simt::store(arguments.active_count, rank + active);
     }
   }
   for_each_assignment(shared, arguments, exists ? expert : -1 - expert, [&](int assignment) {
     if (exists) {
-      arguments.order[offset++] = assignment;
+      simt::store(arguments.order + offset++, assignment);
     }
   });
 }

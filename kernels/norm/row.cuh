@@ -51,7 +51,7 @@ SIMT_DEVICE void quantize_group(const Four& four, std::uint8_t* quantized, std::
   }
   simt::store_vector<1>(quantized + simt::lane_index() * 4, Words<1>{{packed}});
   if (simt::lane_index() == 0) {
-    *scale = static_cast<std::uint8_t>(exponent);
+    simt::store(scale, static_cast<std::uint8_t>(exponent));
   }
 }
 

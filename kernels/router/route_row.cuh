@@ -42,8 +42,9 @@ SIMT_DEVICE void route_row(const RouterArguments& arguments, int row) {
     SIMT_UNROLL
     for (int i = 0; i < kExpertsPerLane; ++i) {
       const int expert = lane + 32 * i;
-      biased[i] = expert < arguments.experts ? router_score(logits[expert]) + arguments.bias[expert]
-                                             : kTaken;
+      biased[i] = expert < arguments.experts
+                      ? router_score(simt::load(logits + expert)) + arguments.bias[expert]
+                      : kTaken;
     }
     for (int choice = 0; choice < arguments.choices; ++choice) {
       float score = kTaken;
@@ -64,14 +65,14 @@ SIMT_DEVICE void route_row(const RouterArguments& arguments, int row) {
     }
   }
   const bool mine = lane < arguments.choices;
-  const float score = mine ? router_score(logits[chosen]) : 0.0F;
+  const float score = mine ? router_score(simt::load(logits + chosen)) : 0.0F;
   float sum = 0;
   for (int choice = 0; choice < arguments.choices; ++choice) {
     sum += simt::shuffle_from(score, choice);
   }
   if (mine) {
-    arguments.ids[first + lane] = chosen;
-    arguments.weights[first + lane] = simt::divide(score, sum) * arguments.route_scale;
+    simt::store(arguments.ids + first + lane, chosen);
+    simt::store(arguments.weights + first + lane, simt::divide(score, sum) * arguments.route_scale);
   }
 }
 

@@ -30,7 +30,7 @@ SIMT_KERNEL(kRowThreads) draft_turn(DraftTurnArguments arguments) {
   const std::int32_t token = token_of_turn(arguments, sequence);
   const std::int64_t first = static_cast<std::int64_t>(sequence) * arguments.drafts_max;
   if (arguments.turn > 0 && simt::thread_index() == 0) {
-    arguments.drafts[first + arguments.turn - 1] = token;
+    simt::store(arguments.drafts + first + arguments.turn - 1, token);
   }
   if (arguments.e == nullptr) {
     return;
@@ -46,11 +46,11 @@ SIMT_KERNEL(kRowThreads) draft_turn(DraftTurnArguments arguments) {
   for (int i : simt::block_stride(arguments.markov)) {
     sum = simt::fma(
         simt::bf16_to_float(e[i]), simt::bf16_to_float(arguments.proj[arguments.hidden + i]), sum);
-    arguments.e[static_cast<std::int64_t>(sequence) * arguments.markov + i] = e[i];
+    simt::store(arguments.e + static_cast<std::int64_t>(sequence) * arguments.markov + i, e[i]);
   }
   sum = simt::block_sum(sum, shared.partial);
   if (simt::thread_index() == 0) {
-    arguments.confidence[first + arguments.turn] = sum;
+    simt::store(arguments.confidence + first + arguments.turn, sum);
   }
 }
 

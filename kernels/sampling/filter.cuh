@@ -314,9 +314,11 @@ SIMT_DEVICE void sum_drafter(CountShared& shared,
     for (int warp = 0; warp < kPickWarps; ++warp) {
       mass += shared.filter.warp_masses[warp];
     }
-    arguments.draft_mass[(static_cast<std::int64_t>(arguments.rank) * arguments.rows + row) *
-                             arguments.stretches +
-                         stretch] = mass;
+    simt::store(arguments.draft_mass +
+                    (static_cast<std::int64_t>(arguments.rank) * arguments.rows + row) *
+                        arguments.stretches +
+                    stretch,
+                mass);
   }
 }
 
@@ -345,7 +347,7 @@ SIMT_KERNEL(kPickThreads) count_scores(CountScoresArguments arguments) {
   }
   const Search search = enter_pass(shared.filter, sample, settings, pass, row);
   if (stretch == 0 && simt::thread_index() == 0) {
-    sample.states[pass * sample.rows + row] = search.state;
+    simt::store(sample.states + pass * sample.rows + row, search.state);
   }
   simt::sync_block();
   const ScoreDigit digit = digit_of_pass(pass);
@@ -374,12 +376,14 @@ SIMT_KERNEL(kPickThreads) count_scores(CountScoresArguments arguments) {
   for (int bin : simt::block_stride(kScoreBins)) {
     const std::uint32_t count = shared.counts[bin];
     if (digit.shift == 0 && bin < kTieBins) {
-      sample.ties[(static_cast<std::int64_t>(row) * sample.stretches + stretch) * kTieBins + bin] =
-          count;
+      simt::store(sample.ties +
+                      (static_cast<std::int64_t>(row) * sample.stretches + stretch) * kTieBins +
+                      bin,
+                  count);
     }
     if (count != 0) {
-      simt::atomic_add(sample.counts + first + bin, count);
-      simt::atomic_add(
+      simt::reduce_add(sample.counts + first + bin, count);
+      simt::reduce_add(
           sample.masses + first + bin,
           (static_cast<std::uint64_t>(shared.high[bin]) << kLowMassBits) + shared.low[bin]);
     }
@@ -434,9 +438,11 @@ SIMT_KERNEL(kPickThreads) measure_scores(SampleArguments arguments) {
     largest.drafter = largest_of_stretch(shared, arguments.drafters, settings.drafter_row, stretch);
   }
   if (simt::thread_index() == 0) {
-    arguments.largest[(static_cast<std::int64_t>(arguments.rank) * arguments.rows + row) *
-                          arguments.stretches +
-                      stretch] = largest;
+    simt::store(arguments.largest +
+                    (static_cast<std::int64_t>(arguments.rank) * arguments.rows + row) *
+                        arguments.stretches +
+                    stretch,
+                largest);
   }
   for (int i = stretch * kPickThreads + simt::thread_index(); i < passes * kScoreBins;
        i += arguments.stretches * kPickThreads) {
@@ -446,8 +452,8 @@ SIMT_KERNEL(kPickThreads) measure_scores(SampleArguments arguments) {
          row) *
             kScoreBins +
         i % kScoreBins;
-    arguments.counts[at] = 0;
-    arguments.masses[at] = 0;
+    simt::store(arguments.counts + at, 0);
+    simt::store(arguments.masses + at, 0);
   }
 }
 

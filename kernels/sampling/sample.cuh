@@ -266,7 +266,8 @@ SIMT_KERNEL(kPickThreads) draw_tokens(SampleArguments arguments) {
     for (int warp = 1; warp < kPickWarps; ++warp) {
       choice = joined(choice, shared.choices[warp]);
     }
-    arguments.partial[static_cast<std::int64_t>(row) * arguments.stretches + stretch] = choice;
+    simt::store(arguments.partial + static_cast<std::int64_t>(row) * arguments.stretches + stretch,
+                choice);
   }
 }
 
@@ -283,7 +284,7 @@ SIMT_KERNEL(32) join_draws(SampleArguments arguments) {
   }
   choice = join_lanes(choice);
   if (simt::lane_index() == 0) {
-    arguments.choices[arguments.rank * arguments.rows + row] = choice;
+    simt::store(arguments.choices + arguments.rank * arguments.rows + row, choice);
   }
 }
 

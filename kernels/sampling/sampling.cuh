@@ -58,8 +58,9 @@ SIMT_KERNEL(kPickThreads) pick(PickArguments arguments) {
     for (int warp = 1; warp < kPickWarps; ++warp) {
       best = better(best, {shared.score[warp], shared.token[warp]});
     }
-    arguments.partial[static_cast<std::int64_t>(row) * simt::grid_blocks() + simt::block_index()] =
-        best;
+    simt::store(arguments.partial + static_cast<std::int64_t>(row) * simt::grid_blocks() +
+                    simt::block_index(),
+                best);
   }
 }
 
@@ -76,7 +77,7 @@ SIMT_KERNEL(32) pick_join(PickArguments arguments) {
   }
   best = best_of_lanes(best);
   if (simt::lane_index() == 0) {
-    arguments.picked[row] = best;
+    simt::store(arguments.picked + row, best);
   }
 }
 
@@ -129,9 +130,9 @@ SIMT_KERNEL(32) accept(AcceptArguments arguments) {
   const std::uint32_t votes = simt::ballot(stands);
   const int accepted = votes == 0xFFFFFFFFU ? 32 : 31 - simt::leading_zeros(~votes & (votes + 1));
   if (lane == 0) {
-    arguments.accepted[sequence] = accepted;
+    simt::store(arguments.accepted + sequence, accepted);
     // The first draft that fell, or none: its row's verdict lets no draft stand.
-    arguments.next[sequence] = token_of_row(arguments, first_row + accepted, -1);
+    simt::store(arguments.next + sequence, token_of_row(arguments, first_row + accepted, -1));
   }
 }
 

@@ -57,21 +57,26 @@ void Abandon(boost::context::fiber fiber) {
 
 }  // namespace
 
-Block::Block(const GridShape& grid,
-             const SharedLayout& shared,
+Block::Block(const Launch& launch,
              Index3 index,
              const Settings& settings,
+             GlobalLog* global_log,
              Report* report,
              StackPool* stacks)
-    : grid_(grid),
+    : grid_(launch.grid),
+      launched_at_(launch.where),
       index_(index),
       settings_(settings),
       report_(report),
       stacks_(stacks),
-      shared_bytes_(shared.bytes),
-      shared_alignment_(std::max<std::size_t>(shared.alignment, 128)),
-      log_(shared.bytes, report),
-      warp_gates_(static_cast<std::size_t>(grid.threads / kWarpLanes)) {
+      shared_bytes_(launch.shared.bytes),
+      shared_alignment_(std::max<std::size_t>(launch.shared.alignment, 128)),
+      log_(launch.shared.bytes, report),
+      warp_gates_(static_cast<std::size_t>(grid_.threads / kWarpLanes)),
+      device_order_((index.z * grid_.blocks.y + index.y) * grid_.blocks.x + index.x,
+                    grid_.threads,
+                    global_log,
+                    report) {
   const std::size_t total = shared_bytes_ + 2 * kRedZoneBytes;
   allocation_ =
       static_cast<std::byte*>(::operator new (total, std::align_val_t{shared_alignment_}));
@@ -96,7 +101,6 @@ int Block::live() const {
 
 void Block::Run(const std::function<void()>& body, std::uint64_t order_seed) {
   const auto threads = static_cast<std::size_t>(grid_.threads);
-  fenced_at_.assign(threads, 0);
   for (std::size_t i = 0; i < threads; ++i) {
     auto lane = std::make_unique<Lane>();
     lane->index = static_cast<int>(i);
@@ -171,7 +175,9 @@ void Block::Inspect() {
     if (grid_.dependent && !lane->waited_for_dependency) {
       report_->Add(Fault::kDependency,
                    "lane " + std::to_string(lane->index) +
-                       " of a dependent launch never waited for the grid before it");
+                       " never waited for the launch before, launched at " +
+                       PlaceName(launched_at_) +
+                       ": say dependency_wait on every way out, or launch without .dependent");
       break;
     }
   }
@@ -205,10 +211,10 @@ void Block::ReportStuck() {
   Fail(Fault::kDivergence, text);
 }
 
-bool Block::Stands(std::source_location where) {
+bool Block::Stands(const char* kind, std::source_location where) {
   const std::string place = PlaceName(where);
-  report_->barrier_sites.insert(place);
-  return place != settings_.deleted_barrier;
+  report_->ordering_sites.emplace(place, kind);
+  return place != settings_.deleted_site;
 }
 
 void Block::Wait(const char* kind, std::source_location where, std::function<bool()> ready) {
@@ -254,13 +260,13 @@ void Block::Meet(Gate& gate, std::size_t expected, const char* kind, std::source
 }
 
 void Block::SyncBlock(std::source_location where) {
-  if (Stands(where)) {
+  if (Stands("sync_block", where)) {
     Meet(block_gate_, static_cast<std::size_t>(live()), "sync_block", where);
   }
 }
 
 void Block::SyncNamed(int id, int threads, std::source_location where) {
-  if (Stands(where)) {
+  if (Stands("named_barrier", where)) {
     Meet(named_gates_[id], static_cast<std::size_t>(threads), "named_barrier", where);
   }
 }
@@ -270,10 +276,8 @@ void Block::WarpCollective(const char* kind,
                            void* argument,
                            Combine combine,
                            std::source_location where) {
-  if (orders_memory) {
-    if (!Stands(where)) {
-      return;
-    }
+  if (orders_memory && !Stands(kind, where)) {
+    return;
   }
   const auto lane = static_cast<std::size_t>(current_->index);
   Gate& gate = warp_gates_[lane / kWarpLanes];
@@ -350,33 +354,60 @@ void Block::Land(const PendingCopy& copy, const Lane& lane) {
   log_.Land(AccessOf(copy, lane));
 }
 
-// A lane's writes are for other blocks once it has fenced and an atomic tells them so: the fences
-// of a block's lanes and such an atomic must be ordered by barriers, or it tells too early.
-void Block::FenceDevice(std::source_location where) {
-  const auto lane = static_cast<std::size_t>(current_->index);
-  for (const Publication& told : publications_) {
-    if (told.lane != current_->index &&
-        current_->clock[static_cast<std::size_t>(told.lane)] < told.at) {
-      report_->Add(Fault::kRace,
-                   "lane " + std::to_string(lane) + " fences at " + PlaceName(where) +
-                       " while lane " + std::to_string(told.lane) +
-                       " already tells other blocks at " + PlaceName(told.where));
-    }
+// Until a dependent launch has waited, an earlier one may still read or write any memory but
+// weights.
+void Block::CheckWaited(const char* does, std::source_location where) {
+  // Once a place: what one lane does, all do.
+  if (IsEarly() && early_places_.insert(PlaceName(where)).second) {
+    report_->Add(Fault::kDependency,
+                 "lane " + std::to_string(current_->index) + " " + does + " at " +
+                     PlaceName(where) +
+                     " before it waited for the launch before, which may still use that memory: "
+                     "dependency_wait first (load_weight and load_weight_scale alone may come "
+                     "before it, for what no launch writes)");
   }
-  fenced_at_[lane] = current_->clock[lane];
 }
 
-void Block::PublishDevice(std::source_location where) {
-  for (std::size_t lane = 0; lane < fenced_at_.size(); ++lane) {
-    if (current_->clock[lane] < fenced_at_[lane]) {
-      report_->Add(Fault::kRace,
-                   "lane " + std::to_string(current_->index) + " tells other blocks at " +
-                       PlaceName(where) + " of lane " + std::to_string(lane) +
-                       "'s writes, but nothing orders it after their fence");
-    }
+void Block::LoadGlobal(const void* address, std::size_t bytes, std::source_location where) {
+  CheckWaited("loads", where);
+  device_order_.Load(current_->index, current_->clock, address, bytes, where);
+}
+
+void Block::LoadWeight(const void* address, std::size_t bytes, std::source_location where) {
+  report_->loaded_before_wait_bytes += IsEarly() ? bytes : 0;
+  device_order_.Load(current_->index, current_->clock, address, bytes, where);
+}
+
+void Block::StoreGlobal(const void* address, std::size_t bytes, std::source_location where) {
+  CheckWaited("stores", where);
+  device_order_.Store(current_->index, current_->clock, address, bytes, where);
+}
+
+void Block::PrefetchGlobal(std::size_t bytes) {
+  report_->prefetched_bytes += bytes;
+  report_->prefetched_before_wait_bytes += IsEarly() ? bytes : 0;
+}
+
+void Block::ReduceGlobal(const void* address, std::size_t bytes, std::source_location where) {
+  CheckWaited("updates", where);
+  device_order_.Reduce(current_->index, current_->clock, address, bytes, where);
+}
+
+void Block::AnnounceGlobal(const void* address, std::source_location where) {
+  CheckWaited("updates", where);
+  device_order_.Announce(current_->index, current_->clock, address, where);
+}
+
+void Block::FenceDevice(std::source_location where) {
+  if (Stands("fence_device", where)) {
+    device_order_.Fence(current_->index, current_->clock);
   }
-  publications_.push_back(
-      {current_->index, current_->clock[static_cast<std::size_t>(current_->index)], where});
+}
+
+void Block::DependencyWait(std::source_location where) {
+  if (Stands("dependency_wait", where)) {
+    current_->waited_for_dependency = true;
+  }
 }
 
 void Block::AsyncCopy(void* shared,
@@ -387,7 +418,7 @@ void Block::AsyncCopy(void* shared,
 }
 
 void Block::AsyncWait(int groups_pending_max, std::source_location where) {
-  if (!Stands(where)) {
+  if (!Stands("async_wait", where)) {
     return;
   }
   Lane& lane = *current_;
@@ -442,7 +473,7 @@ void Block::Settle(MbarrierState& state) {
 }
 
 void Block::MbarrierArrive(void* barrier, std::size_t expected_bytes, std::source_location where) {
-  if (!Stands(where)) {
+  if (!Stands("mbarrier_arrive", where)) {
     return;
   }
   MbarrierState* state = FindMbarrier(barrier, where);
@@ -462,7 +493,7 @@ void Block::MbarrierArrive(void* barrier, std::size_t expected_bytes, std::sourc
 }
 
 void Block::MbarrierWait(void* barrier, bool parity, std::source_location where) {
-  if (!Stands(where)) {
+  if (!Stands("mbarrier_wait", where)) {
     return;
   }
   MbarrierState* state = FindMbarrier(barrier, where);

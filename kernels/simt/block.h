@@ -7,11 +7,15 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <source_location>
+#include <string>
 #include <vector>
 
 #include "kernels/simt/access_log.h"
+#include "kernels/simt/device_order.h"
 #include "kernels/simt/emulator.h"
+#include "kernels/simt/global_log.h"
 #include "kernels/simt/stack_pool.h"
 
 namespace sparkspan::kernels::emulator {
@@ -63,10 +67,10 @@ struct MbarrierState {
 // One thread block: its lanes, gates and shared memory, and the rules they must keep.
 class Block {
  public:
-  Block(const GridShape& grid,
-        const SharedLayout& shared,
+  Block(const Launch& launch,
         Index3 index,
         const Settings& settings,
+        GlobalLog* global_log,
         Report* report,
         StackPool* stacks);
   ~Block();
@@ -89,8 +93,14 @@ class Block {
                       std::source_location where);
   void Touch(const void* address, std::size_t bytes, Touching touching, std::source_location where);
 
+  void LoadGlobal(const void* address, std::size_t bytes, std::source_location where);
+  void LoadWeight(const void* address, std::size_t bytes, std::source_location where);
+  void StoreGlobal(const void* address, std::size_t bytes, std::source_location where);
+  void PrefetchGlobal(std::size_t bytes);
+  void ReduceGlobal(const void* address, std::size_t bytes, std::source_location where);
+  void AnnounceGlobal(const void* address, std::source_location where);
   void FenceDevice(std::source_location where);
-  void PublishDevice(std::source_location where);
+  void DependencyWait(std::source_location where);
 
   void AsyncCopy(void* shared, const void* global, std::size_t bytes, std::source_location where);
   void AsyncWait(int groups_pending_max, std::source_location where);
@@ -104,8 +114,10 @@ class Block {
                 std::source_location where);
 
  private:
-  // False when the settings delete this barrier.
-  bool Stands(std::source_location where);
+  // Notes a barrier, wait or fence. False when the settings delete it.
+  bool Stands(const char* kind, std::source_location where);
+  bool IsEarly() const { return grid_.dependent && !current_->waited_for_dependency; }
+  void CheckWaited(const char* does, std::source_location where);
   void Wait(const char* kind, std::source_location where, std::function<bool()> ready);
   void Meet(Gate& gate, std::size_t expected, const char* kind, std::source_location where);
   void Open(Gate& gate);
@@ -124,6 +136,7 @@ class Block {
   int live() const;
 
   GridShape grid_;
+  std::source_location launched_at_;
   Index3 index_;
   const Settings& settings_;
   Report* report_;
@@ -138,14 +151,8 @@ class Block {
   Gate block_gate_;
   std::map<int, Gate> named_gates_;
   std::vector<Gate> warp_gates_;
-  // By lane, its own time at its last fence; and the atomics that told other blocks of it.
-  VectorClock fenced_at_;
-  struct Publication {
-    int lane;
-    std::uint32_t at;
-    std::source_location where;
-  };
-  std::vector<Publication> publications_;
+  DeviceOrder device_order_;
+  std::set<std::string> early_places_;  // of touches before dependency_wait
   std::map<void*, MbarrierState> mbarriers_;
   bool failed_ = false;
 };

@@ -101,21 +101,20 @@ SIMT_DEVICE float block_max(float value, SharedArray<float, warps>& partial) {
 // one that comes last, which then sees what the others wrote before and may finish it. Which block
 // that is must not show in the bits. Zeroes the counter for the next launch.
 SIMT_DEVICE bool arrive_last(std::int32_t* counter, int blocks, SharedArray<int, 1>& is_last) {
-  fence_device();
   sync_block();
   if (thread_index() == 0) {
+    // One lane's fence serves the block, by the barriers around: it comes after all that the other
+    // lanes stored, and before all that they load.
+    fence_device();
     const bool last = atomic_add(counter, 1) == blocks - 1;
     if (last) {
       atomic_exchange(counter, 0);
+      fence_device();
     }
     is_last[0] = last ? 1 : 0;
   }
   sync_block();
-  const bool last = is_last[0] != 0;
-  if (last) {
-    fence_device();
-  }
-  return last;
+  return is_last[0] != 0;
 }
 
 // Calls visit(row, column, value) for each of the lane's four elements of a 16 x 8 product.

@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/simt/cuda_shared.h"
 #include "kernels/simt/words.h"
@@ -49,8 +50,25 @@ __device__ __forceinline__ Words<n> load_streaming(const void* from) {
   return words;
 }
 template <int n>
+__device__ __forceinline__ Words<n> load_weight(const void* from) {
+  return load_streaming<n>(from);
+}
+template <int n>
+__device__ __forceinline__ Words<n> load_weight_scale(const void* from) {
+  return load_vector<n>(from);
+}
+template <int n>
 __device__ __forceinline__ void store_vector(void* to, Words<n> words) {
   *static_cast<Words<n>*>(to) = words;
+}
+
+template <class T>
+__device__ __forceinline__ T load(const T* from) {
+  return *from;
+}
+template <class T>
+__device__ __forceinline__ void store(T* to, std::type_identity_t<T> value) {
+  *to = value;
 }
 
 __device__ __forceinline__ void prefetch_l2(const void* from, int bytes) {
@@ -115,12 +133,16 @@ __device__ __forceinline__ void bulk_copy(T* to, const void* from, int bytes, Mb
 }
 
 template <class T>
-__device__ __forceinline__ T atomic_add(T* to, T value) {
-  return atomicAdd(to, value);
+__device__ __forceinline__ void reduce_add(T* to, std::type_identity_t<T> value) {
+  atomicAdd(to, value);
 }
 // CUDA knows 64 bits as unsigned long long only.
-__device__ __forceinline__ std::uint64_t atomic_add(std::uint64_t* to, std::uint64_t value) {
-  return atomicAdd(reinterpret_cast<unsigned long long*>(to), value);
+__device__ __forceinline__ void reduce_add(std::uint64_t* to, std::uint64_t value) {
+  atomicAdd(reinterpret_cast<unsigned long long*>(to), value);
+}
+template <class T>
+__device__ __forceinline__ T atomic_add(T* to, T value) {
+  return atomicAdd(to, value);
 }
 template <class T>
 __device__ __forceinline__ T atomic_max(T* to, T value) {

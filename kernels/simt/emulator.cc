@@ -35,13 +35,19 @@ Emulation& Emulation::Current() {
   return *current_emulation;
 }
 
-void RunGrid(const GridShape& grid, const SharedLayout& shared, const std::function<void()>& lane) {
+void RunGrid(const Launch& launch, const std::function<void()>& lane) {
   static thread_local StackPool stacks;
   Emulation& emulation = Emulation::Current();
   Report& report = emulation.report();
+  report.kernel = KernelName(launch);
+  if (std::string refusal = FindRefusal(launch, emulation.settings().chip); !refusal.empty()) {
+    report.Add(Fault::kLaunch, refusal);
+    return;
+  }
   const std::uint64_t seed = emulation.settings().lane_order;
-  const auto [columns, rows, layers] = grid.blocks;
-  std::vector<int> order(static_cast<std::size_t>(columns * rows * layers));
+  const auto [columns, rows, layers] = launch.grid.blocks;
+  std::vector<int> order(static_cast<std::size_t>(columns) * static_cast<std::size_t>(rows) *
+                         static_cast<std::size_t>(layers));
   std::iota(order.begin(), order.end(), 0);
   if (seed == 1) {
     std::reverse(order.begin(), order.end());
@@ -49,9 +55,10 @@ void RunGrid(const GridShape& grid, const SharedLayout& shared, const std::funct
     std::mt19937_64 random(seed);
     std::shuffle(order.begin(), order.end(), random);
   }
+  GlobalLog global_log;
   for (const int linear : order) {
     const Index3 index{linear % columns, linear / columns % rows, linear / (columns * rows)};
-    Block block(grid, shared, index, emulation.settings(), &report, &stacks);
+    Block block(launch, index, emulation.settings(), &global_log, &report, &stacks);
     current_block = &block;
     block.Run(lane, seed > 1 ? seed + static_cast<std::uint64_t>(linear) * 1000003 : seed);
     current_block = nullptr;
@@ -118,16 +125,32 @@ void ReportBounds(std::int64_t index, std::int64_t size, std::source_location wh
                        " at " + PlaceName(where));
 }
 
+void LoadGlobal(const void* address, std::size_t bytes, std::source_location where) {
+  current_block->LoadGlobal(address, bytes, where);
+}
+void LoadWeight(const void* address, std::size_t bytes, std::source_location where) {
+  current_block->LoadWeight(address, bytes, where);
+}
+void StoreGlobal(const void* address, std::size_t bytes, std::source_location where) {
+  current_block->StoreGlobal(address, bytes, where);
+}
+void PrefetchGlobal(std::size_t bytes) {
+  current_block->PrefetchGlobal(bytes);
+}
+void ReduceGlobal(const void* address, std::size_t bytes, std::source_location where) {
+  current_block->ReduceGlobal(address, bytes, where);
+}
+void AnnounceGlobal(const void* address, std::source_location where) {
+  current_block->AnnounceGlobal(address, where);
+}
 void FenceDevice(std::source_location where) {
   current_block->FenceDevice(where);
-}
-void PublishDevice(std::source_location where) {
-  current_block->PublishDevice(where);
 }
 
 void AsyncCopy(void* shared, const void* global, std::size_t bytes, std::source_location where) {
   CheckAlignment(shared, bytes, where);
   CheckAlignment(global, bytes, where);
+  LoadGlobal(global, bytes, where);
   current_block->AsyncCopy(shared, global, bytes, where);
 }
 
@@ -164,11 +187,12 @@ void BulkCopy(void* shared,
                      "a bulk copy of " + std::to_string(bytes) + " bytes at " + PlaceName(where) +
                          ": its size must be a multiple of 16");
   }
+  LoadGlobal(global, bytes, where);
   current_block->BulkCopy(shared, global, bytes, barrier, where);
 }
 
-void DependencyWait() {
-  current_block->current().waited_for_dependency = true;
+void DependencyWait(std::source_location where) {
+  current_block->DependencyWait(where);
 }
 void DependencyTrigger() {}
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/simt/grid.h"
+#include "kernels/simt/launch_limits.h"
 #include "kernels/simt/report.h"
 
 // Runs kernels of the dialect without a GPU: one fiber per CUDA thread, blocks one after another,
@@ -17,8 +18,11 @@ namespace sparkspan::kernels::emulator {
 struct Settings {
   // The order in which lanes (and blocks) run: 0 forward, 1 backward, else the seed of shuffles.
   std::uint64_t lane_order = 0;
-  // A barrier, as Report::barrier_sites spells it, that behaves as if it had been deleted.
-  std::string deleted_barrier;
+  // A barrier, wait or fence, as Report::ordering_sites spells its place, that behaves as if it had
+  // been deleted.
+  std::string deleted_site = {};
+  // The chip whose limits hold: as every kernel ships for all, the one that has least.
+  Chip chip = Chip::kSm120;
 };
 
 // While one is alive, launches of this thread run under its settings and report to it. They nest.
@@ -42,13 +46,8 @@ class Emulation {
   Emulation* outer_;
 };
 
-struct SharedLayout {
-  std::size_t bytes = 0;
-  std::size_t alignment = 16;
-};
-
-// Runs `lane` once per thread of the grid.
-void RunGrid(const GridShape& grid, const SharedLayout& shared, const std::function<void()>& lane);
+// Runs `lane` once per thread of the grid; not at all, and reports it, where the chip would refuse.
+void RunGrid(const Launch& launch, const std::function<void()>& lane);
 
 // ---- What a running lane may ask; used by host.h only. ----
 
@@ -81,9 +80,16 @@ void TouchShared(const void* address,
 void CheckAlignment(const void* address, std::size_t bytes, std::source_location where);
 void ReportBounds(std::int64_t index, std::int64_t size, std::source_location where);
 
-// A fence of device scope, and an atomic on global memory, through which blocks tell each other.
+// Global memory, before the access itself. Only weights may be loaded before DependencyWait: what
+// no launch writes.
+void LoadGlobal(const void* address, std::size_t bytes, std::source_location where);
+void LoadWeight(const void* address, std::size_t bytes, std::source_location where);
+void StoreGlobal(const void* address, std::size_t bytes, std::source_location where);
+void PrefetchGlobal(std::size_t bytes);
+// An atomic without a result, and one with, through which blocks tell each other.
+void ReduceGlobal(const void* address, std::size_t bytes, std::source_location where);
+void AnnounceGlobal(const void* address, std::source_location where);
 void FenceDevice(std::source_location where);
-void PublishDevice(std::source_location where);
 
 // cp.async: delivered when the lane waits for its group, not before.
 void AsyncCopy(void* shared, const void* global, std::size_t bytes, std::source_location where);
@@ -98,7 +104,7 @@ void BulkCopy(
     void* shared, const void* global, std::size_t bytes, void* barrier, std::source_location where);
 
 // griddepcontrol.wait and .launch_dependents.
-void DependencyWait();
+void DependencyWait(std::source_location where);
 void DependencyTrigger();
 
 }  // namespace sparkspan::kernels::emulator

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/simt/emulator.h"
 #include "kernels/simt/host_lane.h"
@@ -12,34 +13,70 @@ namespace sparkspan::kernels {
 inline namespace emulated {
 namespace simt {
 
-// `n` words through the read-only path, kept in L1: data that neighbours read too.
+namespace internal {
+
 template <int n>
-Words<n> load_vector(const void* from, Where where = Where::current()) {
+Words<n> copy_words(const void* from, Where where) {
   emulator::CheckAlignment(from, sizeof(Words<n>), where);
-  emulator::LaneReport().loaded_bytes += sizeof(Words<n>);
   Words<n> words;
   std::memcpy(&words, from, sizeof(words));
   return words;
 }
-// The same for what is read once: weights and cache entries, which must not displace the rest.
+
+}  // namespace internal
+
+// `n` words, kept in L1: data that neighbours read too.
+template <int n>
+Words<n> load_vector(const void* from, Where where = Where::current()) {
+  emulator::LoadGlobal(from, sizeof(Words<n>), where);
+  emulator::LaneReport().loaded_bytes += sizeof(Words<n>);
+  return internal::copy_words<n>(from, where);
+}
+// The same for what is read once: cache entries and keys, which must not displace the rest.
 template <int n>
 Words<n> load_streaming(const void* from, Where where = Where::current()) {
-  emulator::CheckAlignment(from, sizeof(Words<n>), where);
+  emulator::LoadGlobal(from, sizeof(Words<n>), where);
   emulator::LaneReport().streamed_bytes += sizeof(Words<n>);
-  Words<n> words;
-  std::memcpy(&words, from, sizeof(words));
-  return words;
+  return internal::copy_words<n>(from, where);
+}
+// Weights, which are read once, and their scales: what no launch writes, so that a dependent launch
+// may load it before it waits. These two alone may come before dependency_wait.
+template <int n>
+Words<n> load_weight(const void* from, Where where = Where::current()) {
+  emulator::LoadWeight(from, sizeof(Words<n>), where);
+  emulator::LaneReport().streamed_bytes += sizeof(Words<n>);
+  return internal::copy_words<n>(from, where);
+}
+template <int n>
+Words<n> load_weight_scale(const void* from, Where where = Where::current()) {
+  emulator::LoadWeight(from, sizeof(Words<n>), where);
+  emulator::LaneReport().loaded_bytes += sizeof(Words<n>);
+  return internal::copy_words<n>(from, where);
 }
 template <int n>
 void store_vector(void* to, Words<n> words, Where where = Where::current()) {
   emulator::CheckAlignment(to, sizeof(Words<n>), where);
+  emulator::StoreGlobal(to, sizeof(Words<n>), where);
   emulator::LaneReport().stored_bytes += sizeof(Words<n>);
   std::memcpy(to, &words, sizeof(words));
 }
 
+// One element: stores, which the emulator orders, and loads of what other blocks of the same launch
+// stored. Not counted as traffic.
+template <class T>
+T load(const T* from, Where where = Where::current()) {
+  emulator::LoadGlobal(from, sizeof(T), where);
+  return *from;
+}
+template <class T>
+void store(T* to, std::type_identity_t<T> value, Where where = Where::current()) {
+  emulator::StoreGlobal(to, sizeof(T), where);
+  *to = value;
+}
+
 inline void prefetch_l2(const void* from, int bytes, Where where = Where::current()) {
   emulator::CheckAlignment(from, 16, where);
-  emulator::LaneReport().prefetched_bytes += static_cast<std::uint64_t>(bytes);
+  emulator::PrefetchGlobal(static_cast<std::size_t>(bytes));
 }
 
 // Sixteen bytes, delivered by async_wait; zeros when `valid` is false.
@@ -84,31 +121,40 @@ void bulk_copy(SharedPointer<T> to, const void* from, int bytes, Mbarrier& barri
   emulator::BulkCopy(to.address, from, static_cast<std::size_t>(bytes), &barrier, to.where);
 }
 
-// Relaxed atomics on global memory, device scope; fence_device orders around them.
+// An atomic on global memory without a result: it collects data for a later launch, and tells other
+// blocks nothing.
+template <class T>
+void reduce_add(T* to, std::type_identity_t<T> value, Where where = Where::current()) {
+  emulator::ReduceGlobal(to, sizeof(T), where);
+  *to += value;
+}
+// Relaxed atomics on global memory, device scope. By their results blocks tell each other: of what
+// was stored, fenced since the last barrier by the lane that tells; and who was told fences before
+// it loads that, or a barrier lets other lanes.
 template <class T>
 T atomic_add(T* to, T value, Where where = Where::current()) {
-  emulator::PublishDevice(where);
+  emulator::AnnounceGlobal(to, where);
   const T before = *to;
   *to = before + value;
   return before;
 }
 template <class T>
 T atomic_max(T* to, T value, Where where = Where::current()) {
-  emulator::PublishDevice(where);
+  emulator::AnnounceGlobal(to, where);
   const T before = *to;
   *to = before < value ? value : before;
   return before;
 }
 template <class T>
 T atomic_exchange(T* to, T value, Where where = Where::current()) {
-  emulator::PublishDevice(where);
+  emulator::AnnounceGlobal(to, where);
   const T before = *to;
   *to = value;
   return before;
 }
 template <class T>
 T atomic_compare_exchange(T* to, T expected, T value, Where where = Where::current()) {
-  emulator::PublishDevice(where);
+  emulator::AnnounceGlobal(to, where);
   const T before = *to;
   *to = before == expected ? value : before;
   return before;

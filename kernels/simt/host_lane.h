@@ -122,8 +122,8 @@ inline bool any(bool vote, Where where = Where::current()) {
   return ballot(vote, where) != 0;
 }
 
-inline void dependency_wait() {
-  emulator::DependencyWait();
+inline void dependency_wait(Where where = Where::current()) {
+  emulator::DependencyWait(where);
 }
 inline void dependency_trigger() {
   emulator::DependencyTrigger();

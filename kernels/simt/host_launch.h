@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <source_location>
 
 #include "kernels/simt/emulator.h"
 #include "kernels/simt/grid.h"
@@ -14,18 +15,31 @@ namespace simt {
 
 struct NoShared {};
 
+// A shape that knows where it was launched, because a pack of arguments lets no parameter follow.
+struct PlacedShape {
+  GridShape grid;
+  std::source_location where;
+  PlacedShape(const GridShape& shape,  // NOLINT: implicit
+              std::source_location at = std::source_location::current())
+      : grid(shape), where(at) {}
+};
+
 template <class Shared, class Kernel, class... Arguments>
-void launch(const GridShape& grid, Kernel kernel, const Arguments&... arguments) {
-  emulator::RunGrid(grid, {sizeof(Shared), alignof(Shared)}, [&] { kernel(arguments...); });
+void launch(const PlacedShape& shape, Kernel kernel, const Arguments&... arguments) {
+  emulator::RunGrid({shape.grid,
+                     {sizeof(Shared), alignof(Shared)},
+                     reinterpret_cast<const void*>(kernel),
+                     shape.where},
+                    [&] { kernel(arguments...); });
 }
 
 // The signature of the CUDA launch, so that a kernel's shape is written once; always returns 0.
 template <class Shared, class... Parameters, class... Arguments>
-int launch(const GridShape& grid,
+int launch(const PlacedShape& shape,
            void* /*stream*/,
            void (*kernel)(Parameters...),
            const Arguments&... arguments) {
-  emulator::RunGrid(grid, {sizeof(Shared), alignof(Shared)}, [&] { kernel(arguments...); });
+  launch<Shared>(shape, kernel, arguments...);
   return 0;
 }
 

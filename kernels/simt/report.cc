@@ -1,16 +1,15 @@
 #include "kernels/simt/report.h"
 
 #include <string_view>
-#include <utility>
 
 namespace sparkspan::kernels::emulator {
 
-void Report::Add(Fault fault, std::string text) {
+void Report::Add(Fault fault, const std::string& text) {
   if (findings.size() >= kFindingsMax) {
     ++findings_dropped;
     return;
   }
-  findings.push_back({fault, std::move(text)});
+  findings.push_back({fault, kernel + ": " + text});
 }
 
 bool Report::Has(Fault fault) const {

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <map>
-#include <set>
 #include <source_location>
 #include <string>
 #include <vector>
@@ -21,12 +20,15 @@ enum class Fault {
   kUnwaitedCopy,  // a lane leaves with copies it never waited for
   kCopySource,    // the source changed between issue and delivery
   kBarrierUse,    // a misused mbarrier: not initialised, too many arrivals
-  kDependency,    // a dependent launch that never waits for the grid before it
+  kDependency,    // a dependent launch that touches memory before it waits for the grid before it,
+                  // or never waits
+  kFence,         // an atomic that tells other blocks of stores that no fence made visible
+  kLaunch,        // a shape that the chip does not launch
 };
 
 struct Finding {
   Fault fault;
-  std::string text;  // names lanes, kinds and source lines
+  std::string text;  // names the kernel, lanes, source lines and, where there is one, the remedy
 };
 
 struct Report {
@@ -35,8 +37,9 @@ struct Report {
   std::vector<Finding> findings;  // the first kFindingsMax
   std::uint64_t findings_dropped = 0;
 
-  // "file:line" of every barrier or wait that some lane passed, for deleting them one by one.
-  std::set<std::string> barrier_sites;
+  // "file:line" of every barrier, wait and fence that some lane passed, and its name in the
+  // dialect: for deleting them one by one.
+  std::map<std::string, std::string> ordering_sites;
 
   // Extra wavefronts caused by bank conflicts, by "file:line" of the access.
   std::map<std::string, std::uint64_t> bank_conflicts;
@@ -46,10 +49,16 @@ struct Report {
   std::uint64_t loaded_bytes = 0;
   std::uint64_t stored_bytes = 0;
   std::uint64_t prefetched_bytes = 0;
+  // Of those, what a dependent launch asked for before it waited: weights.
+  std::uint64_t loaded_before_wait_bytes = 0;  // streamed or loaded
+  std::uint64_t prefetched_before_wait_bytes = 0;
   std::uint64_t launches = 0;
   std::uint64_t blocks = 0;
 
-  void Add(Fault fault, std::string text);
+  // Of the kernel that runs; begins each of its findings.
+  std::string kernel;
+
+  void Add(Fault fault, const std::string& text);
   bool Has(Fault fault) const;
   std::string ToString() const;
 };

@@ -314,7 +314,8 @@ TEST(HyperConnectionMix, AsksForTheNextWeightsBeforeItWaits) {
   EXPECT_TRUE(emulation.report().findings.empty()) << emulation.report().ToString();
   if (!kOnGpu) {
     EXPECT_EQ(emulation.report().prefetched_bytes, next.size());
-    EXPECT_EQ(emulation.report().streamed_bytes, kMixes * kColumns * sizeof(float));
+    EXPECT_EQ(emulation.report().prefetched_before_wait_bytes, next.size());
+    EXPECT_EQ(emulation.report().loaded_before_wait_bytes, kMixes * kColumns * sizeof(float));
   }
 }
 

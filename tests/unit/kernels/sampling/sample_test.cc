@@ -188,7 +188,7 @@ TEST(Sample, TiesAtTheThresholdStayFromTheLowestTokenOn) {
     for (int row = 0; row < 3; ++row) {
       step.settings[At(row)].position = static_cast<std::uint64_t>(position);
     }
-    emulator::Emulation emulation({static_cast<std::uint64_t>(position), DeletedBarrier()});
+    emulator::Emulation emulation({static_cast<std::uint64_t>(position), DeletedSite()});
     const auto tokens = step.Tokens();
     EXPECT_TRUE(emulation.report().findings.empty()) << emulation.report().ToString();
     for (int row = 0; row < 3; ++row) {
@@ -208,7 +208,7 @@ TEST(Sample, AnswersForTheWholeVocabularyOfTheModel) {
   step.cuts = {0, kTokens / 2};
   step.logits = RandomFloats(At(2 * kTokens), 11, 2);
   step.settings = {{0.9F, 0, 0.95F, 0, -1, -1, 21, 5}, {1.1F, 1e-3F, 0.9F, 4000, -1, -1, 22, 6}};
-  emulator::Emulation emulation({5, DeletedBarrier()});
+  emulator::Emulation emulation({5, DeletedSite()});
   const auto tokens = step.Tokens();
   EXPECT_TRUE(emulation.report().findings.empty()) << emulation.report().ToString();
   for (int row = 0; row < 2; ++row) {

@@ -23,16 +23,17 @@ constexpr bool kOnGpu = true;
 constexpr bool kOnGpu = false;
 #endif
 
-// What tests/gpu/delete_barriers.py steers: a barrier to ignore, and a file to list barriers in.
-inline std::string DeletedBarrier() {
-  const char* place = std::getenv("SPARKSPAN_DELETED_BARRIER");
+// What tests/gpu/delete_barriers.py steers: a barrier, wait or fence to ignore, and a file to list
+// them in.
+inline std::string DeletedSite() {
+  const char* place = std::getenv("SPARKSPAN_DELETED_SITE");
   return place == nullptr ? "" : place;
 }
-inline void ListBarriers(const emulator::Report& report) {
-  if (const char* path = std::getenv("SPARKSPAN_BARRIER_LIST"); path != nullptr) {
+inline void ListSites(const emulator::Report& report) {
+  if (const char* path = std::getenv("SPARKSPAN_SITE_LIST"); path != nullptr) {
     std::ofstream list(path, std::ios::app);
-    for (const std::string& place : report.barrier_sites) {
-      list << place << "\n";
+    for (const auto& [place, kind] : report.ordering_sites) {
+      list << place << " " << kind << "\n";
     }
   }
 }
@@ -45,11 +46,11 @@ std::vector<T> InFiveOrders(const std::function<std::vector<T>()>& launch,
                             emulator::Report* report = nullptr) {
   std::vector<T> first;
   for (const std::uint64_t order : {0, 1, 11, 222, 3333}) {
-    emulator::Emulation emulation({.lane_order = order, .deleted_barrier = DeletedBarrier()});
+    emulator::Emulation emulation({.lane_order = order, .deleted_site = DeletedSite()});
     std::vector<T> output = launch();
     EXPECT_TRUE(emulation.report().findings.empty()) << "lane order " << order << ":\n"
                                                      << emulation.report().ToString();
-    ListBarriers(emulation.report());
+    ListSites(emulation.report());
     if (order == 0) {
       first = std::move(output);
       CheckVector(std::as_bytes(std::span(first)));
