@@ -21,6 +21,8 @@ namespace sparkspan::deploy::cli {
 namespace {
 
 constexpr std::chrono::seconds kGraceOnDestruction{5};
+// For each program, also when those before it have used up the grace.
+constexpr std::chrono::seconds kGraceOfItsOwn{2};
 
 sigset_t StopSignals() {
   sigset_t signals;
@@ -247,21 +249,22 @@ void Supervisor::StopAll(engine::Duration grace) {
   signs_.Stopping();
   bool is_signalled = false;
   for (auto child = children_.rbegin(); child != children_.rend(); ++child) {
-    if (!child->ended) {
-      Signal(child->pid, SIGTERM);
+    if (child->ended) {
+      continue;
     }
+    Signal(child->pid, SIGTERM);
+    const engine::Time own_deadline =
+        std::max<engine::Time>(deadline, std::chrono::steady_clock::now() + kGraceOfItsOwn);
     // A second signal means: now.
-    while (!child->ended && !is_signalled && std::chrono::steady_clock::now() < deadline) {
-      const int ended = WaitForEvent(deadline, &is_signalled);
+    while (!child->ended && !is_signalled && std::chrono::steady_clock::now() < own_deadline) {
+      const int ended = WaitForEvent(own_deadline, &is_signalled);
       if (ended >= 0) {
         Reap(&children_[static_cast<std::size_t>(ended)]);
       }
     }
-  }
-  for (Child& child : children_) {
-    if (!child.ended) {
-      Signal(child.pid, SIGKILL);
-      Reap(&child);
+    if (!child->ended) {
+      Signal(child->pid, SIGKILL);
+      Reap(&*child);
     }
   }
 }

@@ -47,8 +47,8 @@ class Supervisor {
 
   // Waits until a signal arrives or a program ends and may not be started again, then stops the
   // others one after the other, the last started first: SIGTERM, and SIGKILL to what has not ended
-  // after `grace`. OK after a signal; Unavailable, naming the program and how it ended, when one
-  // ended by itself.
+  // when `grace` is over for all of them and two seconds for itself. OK after a signal;
+  // Unavailable, naming the program and how it ended, when one ended by itself.
   absl::Status Run(engine::Duration grace);
 
  private:

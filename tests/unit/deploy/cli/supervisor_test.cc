@@ -45,11 +45,13 @@ class SupervisorTest : public ::testing::Test {
                  "'; " + line}};
   }
 
-  pid_t RunSupervisor(const std::vector<Program>& programs, const Restarts& restarts = {}) const {
+  pid_t RunSupervisor(const std::vector<Program>& programs,
+                      const Restarts& restarts = {},
+                      engine::Duration grace = kGrace) const {
     const pid_t pid = fork();
     if (pid == 0) {
       absl::StatusOr<Supervisor> supervisor = Supervisor::Start(programs, restarts);
-      const absl::Status status = supervisor.ok() ? supervisor->Run(kGrace) : supervisor.status();
+      const absl::Status status = supervisor.ok() ? supervisor->Run(grace) : supervisor.status();
       std::ofstream(File("said")) << status.message();
       _exit(status.ok() ? 0 : 1);
     }
@@ -93,6 +95,20 @@ TEST_F(SupervisorTest, ASignalStopsAllInReverseOrder) {
   ASSERT_THAT(order, HasSubstr("second"));
   ASSERT_THAT(order, HasSubstr("first"));
   EXPECT_LT(order.find("second"), order.find("first"));
+}
+
+// One that does not end takes nothing from those that are stopped after it.
+TEST_F(SupervisorTest, AProgramThatHangsLeavesTheOthersTimeToEnd) {
+  const pid_t pid = RunSupervisor(
+      {Shell("worker", kForEver),
+       {"head", "/bin/sh", {"-c", "trap '' TERM; touch " + File("head") + "; " + kForEver}}},
+      {},
+      std::chrono::milliseconds(1));
+  WaitForFile("worker");
+  WaitForFile("head");
+  kill(pid, SIGTERM);
+  EXPECT_EQ(Wait(pid), 0);
+  EXPECT_EQ(Read(File("order")), "worker\n");
 }
 
 TEST_F(SupervisorTest, AKilledProgramIsNamedWithItsSignal) {
