@@ -295,6 +295,7 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
     LOG(INFO) << "stopping: running requests may end";
     Drain(service, stop);
   }
+  stop.Release();  // What follows is soon over; who cannot wait for it need not.
   cluster->Stop();
   loop.Stop();
   cluster->Goodbye();

@@ -14,6 +14,9 @@ class StopSignal {
   // True once a signal has arrived; waits for one until `deadline`. Each call that returns true
   // takes one signal, so that a second one can mean: now.
   bool WaitUntil(Time deadline);
+  // From now on a signal ends the process at once. For when nobody waits for it any more. Call it
+  // on the thread that made this.
+  void Release();
 
  private:
   UniqueFd descriptor_;
