@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <iostream>
@@ -181,6 +183,33 @@ cluster::EngineLoopOptions LoopOptions(const ClusterConfig& config) {
   return options;
 }
 
+http::ServerOptions HttpOptions(const ClusterConfig& config) {
+  const engine::config::Limits& limits = config.EffectiveLimits();
+  http::ServerOptions options;
+  options.address = config.api.address;
+  options.port = config.api.port;
+  options.threads = http::ThreadsFor(limits.sequences + limits.waiting_requests);
+  return options;
+}
+
+// Lets each connection have its descriptor, where the hard limit does.
+void AllowDescriptors(const http::ServerOptions& options) {
+  constexpr rlim_t kOthers = 256;
+  const rlim_t needed = options.threads + options.idle_connections_max + kOthers;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) {
+    return;
+  }
+  limit.rlim_cur = std::min(needed, limit.rlim_max);
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < needed) {
+    LOG(WARNING) << absl::StrFormat(
+        "%d descriptors may be open, %d are wanted for all connections; raise the hard limit "
+        "(ulimit -Hn, LimitNOFILE)",
+        limit.rlim_cur,
+        needed);
+  }
+}
+
 engine::text::EncodingProfile EncodingOf(engine::config::EncodingProfile profile) {
   return profile == engine::config::EncodingProfile::k0731
              ? engine::text::EncodingProfile::k0731
@@ -278,9 +307,8 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   service_options.api_keys = std::move(keys);
   service_options.version = SPARKSPAN_VERSION;
   http::Service service(model, std::move(service_options), *codec, loop, metrics, clock);
-  http::ServerOptions server_options;
-  server_options.address = config.api.address;
-  server_options.port = config.api.port;
+  const http::ServerOptions server_options = HttpOptions(config);
+  AllowDescriptors(server_options);
   ASSIGN_OR_RETURN(const auto server,
                    http::Server::Start(server_options,
                                        [&](const http::HttpRequest& request,

@@ -268,9 +268,11 @@ HttpResponse Service::AnswerWhole(const Call& call, std::unique_ptr<Session> ses
   while (!session->ended()) {
     session->Pump(clock_.Now() + kPollInterval);
     if (!session->ended() && !call.client.alive()) {
-      HttpResponse response;
-      response.status = kClientClosedRequest;
-      return response;
+      api::ApiError gone;  // Who only ended its own writes still reads it.
+      gone.status = kClientClosedRequest;
+      gone.code = "client_closed_request";
+      gone.message = "The client closed its side of the connection before the answer was complete.";
+      return ErrorResponse(gone);
     }
   }
   if (session->failure().has_value()) {

@@ -1,11 +1,9 @@
 #include "head/http/server.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <exception>
@@ -13,8 +11,8 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
-#include "engine/base/thread.h"
-#include "head/http/connection_pool.h"
+#include "engine/base/status.h"
+#include "head/http/connections.h"
 #include "head/http/listener.h"
 #include "head/http/socket_stream.h"
 #include "httplib.h"
@@ -25,13 +23,14 @@
 namespace sparkspan::head::http {
 namespace {
 
-constexpr std::chrono::milliseconds kStopPoll{200};
 constexpr std::size_t kPathBytesMax = 2048;
-constexpr std::string_view kRefusal =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-    "Connection: close\r\nContent-Length: 141\r\n\r\n"
-    "{\"error\":{\"message\":\"Too many connections; try again in a second.\",\"type\":"
-    "\"service_unavailable_error\",\"param\":null,\"code\":\"too_many_connections\"}}\n";
+
+bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
+    return std::tolower(static_cast<unsigned char>(x)) ==
+           std::tolower(static_cast<unsigned char>(y));
+  });
+}
 
 class LibraryStream final : public httplib::Stream {
  public:
@@ -41,7 +40,16 @@ class LibraryStream final : public httplib::Stream {
   bool is_writable() const override { return stream_->alive(); }
   ssize_t read(char* out, std::size_t bytes) override { return stream_->Read(out, bytes); }
   ssize_t write(const char* data, std::size_t bytes) override {
-    return stream_->Write({data, bytes}) ? static_cast<ssize_t>(bytes) : -1;
+    // What the library makes of a status that it does not know.
+    constexpr std::string_view kUnnamed = "HTTP/1.1 499 Internal Server Error\r\n";
+    std::string_view rest(data, bytes);
+    if (rest.starts_with(kUnnamed)) {
+      rest.remove_prefix(kUnnamed.size());
+      if (!stream_->Write("HTTP/1.1 499 Client Closed Request\r\n")) {
+        return -1;
+      }
+    }
+    return stream_->Write(rest) ? static_cast<ssize_t>(bytes) : -1;
   }
   void get_remote_ip_and_port(std::string& ip, int& port) const override {
     Name(&getpeername, &ip, &port);
@@ -84,120 +92,157 @@ class LiveConnection final : public Connection {
   const SocketStream* stream_;
 };
 
+// How the end of a request's body is found.
+struct BodyFrame {
+  bool chunked = false;
+  std::uint64_t bytes = 0;  // If not chunked.
+
+  bool is_empty() const { return !chunked && bytes == 0; }
+};
+
+// Nothing where two readers could come to different ends (RFC 9112, 6.3): what one takes for the
+// body's rest is the next request to the other.
+std::optional<BodyFrame> FrameOf(const httplib::Request& request) {
+  BodyFrame frame;
+  const std::size_t lengths = request.get_header_value_count("Content-Length");
+  frame.chunked = request.has_header("Transfer-Encoding");
+  if (lengths + request.get_header_value_count("Transfer-Encoding") > 1 ||
+      (frame.chunked &&
+       !EqualsIgnoringCase(request.get_header_value("Transfer-Encoding"), "chunked"))) {
+    return std::nullopt;
+  }
+  if (lengths == 1) {
+    const std::string text = request.get_header_value("Content-Length");
+    const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), frame.bytes);
+    if (fault != std::errc() || end != text.data() + text.size()) {
+      return std::nullopt;
+    }
+  }
+  return frame;
+}
+
+// Those that the library gives a reader for their body.
+bool TakesBody(std::string_view method) {
+  return method == "POST" || method == "PUT" || method == "PATCH" || method == "DELETE";
+}
+
+// Encodings that the library undoes whatever it was built with.
+bool IsReadableEncoding(std::string_view encoding) {
+  return encoding.empty() || encoding == "identity" || encoding == "gzip" || encoding == "deflate";
+}
+
+// What to answer to a request that did not come to its end; 0 when we did not cut it.
+int StatusOfCutRequest(const SocketStream& stream) {
+  return stream.reads_ended() ? 503 : stream.reads_timed_out() ? 408 : 0;
+}
+
+HttpRequest Converted(const httplib::Request& request) {
+  HttpRequest converted;
+  converted.method = request.method;
+  converted.path = request.path;
+  converted.peer = request.remote_addr;
+  for (const auto& [name, value] : request.headers) {
+    converted.headers.emplace_back(name, value);
+  }
+  return converted;
+}
+
 // What the thread is serving: the library's handlers get no other way to know.
 struct Serving {
   SocketStream* stream = nullptr;
   bool overloaded = false;
-  bool must_close = false;  // The request's body was left unread.
+  BodyFrame frame;
+  bool answered = false;    // The handler was asked; else an error is the library's own.
+  bool must_close = false;  // Where a next request would begin is not known.
 };
 thread_local Serving* serving = nullptr;
 
-std::optional<std::uint64_t> ContentLength(const httplib::Request& request) {
-  const std::string text = request.get_header_value("Content-Length");
-  std::uint64_t bytes = 0;
-  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), bytes);
-  if (text.empty() || fault != std::errc() || end != text.data() + text.size()) {
-    return std::nullopt;
-  }
-  return bytes;
-}
-
 class LibraryServer final : public Server, private httplib::Server {
  public:
-  LibraryServer(ServerOptions options,
-                RequestHandler handler,
-                engine::UniqueFd listener,
-                engine::UniqueFd stop)
-      : options_(std::move(options)),
-        handler_(std::move(handler)),
-        listener_(std::move(listener)),
-        stop_(std::move(stop)),
-        port_(BoundPort(listener_.get())) {
-    svr_sock_ = listener_.get();  // Tells the library that it is not shutting down.
+  LibraryServer(ServerOptions options, RequestHandler handler)
+      : options_(std::move(options)), handler_(std::move(handler)) {
     RegisterHandlers();
-    pool_ = std::make_unique<ConnectionPool>(
-        options_.threads, options_.overload_threads, [this](engine::UniqueFd socket, bool full) {
-          ServeConnection(std::move(socket), full);
-        });
-    acceptor_ = engine::Thread("http-accept", [this] { Accept(); });
   }
 
   ~LibraryServer() override { Stop(); }
 
-  int port() const override { return port_; }
-  std::int64_t active_requests() const override { return active_; }
+  absl::Status Begin();
 
-  void Stop() override {
-    if (stopping_.exchange(true)) {
-      return;
-    }
-    eventfd_write(stop_.get(), 1);
-    acceptor_.Join();
-    pool_.reset();
-    svr_sock_ = INVALID_SOCKET;
-    listener_.Reset();
-  }
+  int port() const override { return port_; }
+  void Stop() override { connections_.reset(); }
 
  private:
   void RegisterHandlers();
-  void Accept();
-  void ServeConnection(engine::UniqueFd socket, bool overloaded);
-  bool WaitForRequest(SocketStream* stream);
-  void DrainUnread(SocketStream* stream);
+  bool ServeRequest(SocketStream& stream, bool overloaded);
+  std::string Refusal(SocketStream& stream);
+  HandlerResponse BeforeBody(const httplib::Request& request, httplib::Response& response);
   void Handle(const httplib::Request& request,
               httplib::Response& response,
               const httplib::ContentReader* reader);
+  void Refuse(int status, const httplib::Request& request, httplib::Response& response);
   void ReadBody(const httplib::Request& request,
                 const httplib::ContentReader& reader,
                 httplib::Response& response,
                 HttpRequest* result);
+  void Answer(const HttpRequest& request, httplib::Response& response);
   void Send(HttpResponse result, httplib::Response& response);
 
   const ServerOptions options_;
   const RequestHandler handler_;
-  engine::UniqueFd listener_;
-  engine::UniqueFd stop_;
-  const int port_;
-  std::atomic<bool> stopping_{false};
-  std::atomic<std::int64_t> active_{0};
-  std::unique_ptr<ConnectionPool> pool_;
-  engine::Thread acceptor_;
+  int port_ = 0;
+  std::unique_ptr<Connections> connections_;
 };
+
+absl::Status LibraryServer::Begin() {
+  ASSIGN_OR_RETURN(engine::UniqueFd listener, Listen(options_.address, options_.port));
+  port_ = BoundPort(listener.get());
+  svr_sock_ = listener.get();  // Tells the library that it is not shutting down.
+  ASSIGN_OR_RETURN(connections_,
+                   Connections::Start(
+                       std::move(listener),
+                       {.threads = options_.threads,
+                        .overload_threads = options_.overload_threads,
+                        .idle_connections_max = options_.idle_connections_max,
+                        .keep_alive_timeout = options_.keep_alive_timeout,
+                        .stop_timeout = options_.stop_timeout},
+                       [this](SocketStream& stream, bool overloaded) {
+                         return ServeRequest(stream, overloaded);
+                       },
+                       [this](SocketStream& stream) { return Refusal(stream); }));
+  return absl::OkStatus();
+}
 
 void LibraryServer::RegisterHandlers() {
   const std::string any = R"([^]*)";
-  const auto plain = [this](const httplib::Request& request, httplib::Response& response) {
-    Handle(request, response, nullptr);
-  };
-  const auto with_body = [this](const httplib::Request& request,
-                                httplib::Response& response,
-                                const httplib::ContentReader& reader) {
+  const HandlerWithContentReader with_body = [this](const httplib::Request& request,
+                                                    httplib::Response& response,
+                                                    const httplib::ContentReader& reader) {
     Handle(request, response, &reader);
   };
-  Get(any, plain);
-  Options(any, plain);
-  Delete(any, plain);
-  httplib::Server::Post(any, httplib::Server::HandlerWithContentReader(with_body));
-  httplib::Server::Put(any, httplib::Server::HandlerWithContentReader(with_body));
-  httplib::Server::Patch(any, httplib::Server::HandlerWithContentReader(with_body));
-  httplib::Server::Delete(any, httplib::Server::HandlerWithContentReader(with_body));
-  // The library matches paths by a recursive regular expression: long ones end before it.
-  set_pre_routing_handler([](const httplib::Request& request, httplib::Response& response) {
-    if (request.path.size() <= kPathBytesMax) {
-      return HandlerResponse::Unhandled;
-    }
-    response.status = 414;
-    serving->must_close = true;
-    return HandlerResponse::Handled;
+  Post(any, with_body);
+  Put(any, with_body);
+  Patch(any, with_body);
+  httplib::Server::Delete(any, with_body);
+  set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
+    return BeforeBody(request, response);
   });
-  set_error_handler([](const httplib::Request&, httplib::Response& response) {
-    if (response.body.empty() && response.content_length_ == 0 && !response.content_provider_) {
-      response.set_content(
-          absl::StrFormat("{\"error\":{\"message\":\"The request could not be read (HTTP status "
-                          "%d).\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":"
-                          "\"bad_request\"}}",
-                          response.status),
-          "application/json");
+  set_post_routing_handler([](const httplib::Request&, httplib::Response& response) {
+    if (serving->must_close || serving->stream->reads_ended()) {
+      serving->must_close = true;
+      response.headers.erase("Keep-Alive");
+      response.headers.erase("Connection");
+      response.set_header("Connection", "close");
+    }
+  });
+  set_exception_handler(
+      [](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
+        LOG(ERROR) << "a request ended in an exception";
+        serving->answered = false;
+        response.status = 500;
+      });
+  set_error_handler([this](const httplib::Request& request, httplib::Response& response) {
+    if (!serving->answered) {
+      Refuse(response.status, request, response);
     }
   });
   set_payload_max_length(options_.body_bytes_max);
@@ -207,76 +252,82 @@ void LibraryServer::RegisterHandlers() {
   set_keep_alive_max_count(1000);
 }
 
-void LibraryServer::Accept() {
-  AcceptLoop(listener_.get(), stop_.get(), [this](engine::UniqueFd socket) {
-    // Kept to say so when nobody can serve it. A copy, as the pool takes the socket.
-    engine::UniqueFd copy(fcntl(socket.get(), F_DUPFD_CLOEXEC, 0));
-    if (!pool_->Submit(std::move(socket)) && copy.valid()) {
-      send(copy.get(), kRefusal.data(), kRefusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-      shutdown(copy.get(), SHUT_WR);
-    }
-  });
-}
-
-bool LibraryServer::WaitForRequest(SocketStream* stream) {
-  std::chrono::milliseconds waited{0};
-  while (!stopping_ && waited < options_.keep_alive_timeout) {
-    if (stream->WaitReadable(kStopPoll)) {
-      return true;
-    }
-    waited += kStopPoll;
-  }
-  return false;
-}
-
-void LibraryServer::ServeConnection(engine::UniqueFd socket, bool overloaded) {
-  SocketStream stream(std::move(socket), options_.read_timeout, options_.write_timeout);
-  LibraryStream adapter(&stream);
-  Serving state{.stream = &stream, .overloaded = overloaded, .must_close = false};
-  serving = &state;
+bool LibraryServer::ServeRequest(SocketStream& stream, bool overloaded) {
+  const auto limit = [&](std::chrono::milliseconds timeout) {
+    return overloaded ? std::min(timeout, options_.overload_timeout) : timeout;
+  };
   // What a body may cost on the wire: chunk headers come on top of the body itself.
   const std::size_t body_budget =
       options_.body_bytes_max + options_.body_bytes_max / 4 + options_.header_bytes_max;
+  LibraryStream adapter(&stream);
+  Serving state;
+  state.stream = &stream;
+  state.overloaded = overloaded;
+  serving = &state;
+  stream.LimitReads(options_.header_bytes_max, Patience(limit(options_.header_timeout)));
+  stream.LimitWrites(Patience(limit(options_.write_timeout), options_.write_bytes_per_second_min));
   bool closed = false;
-  while (!closed && !state.must_close && WaitForRequest(&stream)) {
-    ++active_;
-    stream.SetReadBudget(options_.header_bytes_max);
-    const bool sent = process_request(adapter, overloaded, closed, [&](httplib::Request& request) {
-      stream.SetReadBudget(body_budget);
-      // No partial answers; and no compression, which would hold events of a stream back.
-      request.ranges.clear();
-      request.headers.erase("Accept-Encoding");
-    });
-    --active_;
-    closed = closed || !sent || overloaded || stopping_;
-  }
-  if (state.must_close) {
-    DrainUnread(&stream);
-  }
+  const bool sent = process_request(adapter, overloaded, closed, [&](httplib::Request& request) {
+    stream.LimitReads(body_budget,
+                      Patience(limit(options_.body_timeout), options_.body_bytes_per_second_min));
+    // No partial answers; and no compression, which would hold events of a stream back.
+    request.ranges.clear();
+    request.headers.erase("Accept-Encoding");
+  });
   serving = nullptr;
+  if (state.must_close) {
+    constexpr std::chrono::milliseconds kLinger{500};
+    constexpr std::size_t kLingerBytesPerSecondMin = std::size_t{1} << 20;
+    stream.EndWrites(options_.body_bytes_max, Patience(kLinger, kLingerBytesPerSecondMin));
+  }
+  return sent && !closed && !overloaded && !state.must_close && !stream.reads_ended();
 }
 
-// Closing with unread bytes resets the connection, and the client would not see its answer.
-void LibraryServer::DrainUnread(SocketStream* stream) {
-  constexpr std::chrono::milliseconds kQuiet{300};
-  shutdown(stream->fd(), SHUT_WR);
-  stream->SetReadBudget(options_.body_bytes_max);
-  std::array<char, 16384> discarded;
-  while (stream->WaitReadable(kQuiet) && stream->Read(discarded.data(), discarded.size()) > 0) {
+std::string LibraryServer::Refusal(SocketStream& stream) {
+  HttpRequest unread;
+  unread.refused_status = 503;
+  const HttpResponse response = handler_(unread, LiveConnection(&stream), /*overloaded=*/true);
+  std::string text = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n";
+  for (const auto& [name, value] : response.headers) {
+    text += absl::StrFormat("%s: %s\r\n", name, value);
   }
+  return text + absl::StrFormat("Content-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+                                response.content_type,
+                                response.body.size(),
+                                response.body);
+}
+
+httplib::Server::HandlerResponse LibraryServer::BeforeBody(const httplib::Request& request,
+                                                           httplib::Response& response) {
+  // The library matches paths by a recursive regular expression: long ones end before it.
+  const bool is_path_too_long = request.path.size() > kPathBytesMax;
+  const std::optional<BodyFrame> frame = FrameOf(request);
+  if (is_path_too_long || !frame.has_value()) {
+    Refuse(is_path_too_long ? 414 : 400, request, response);
+    return HandlerResponse::Handled;
+  }
+  serving->frame = *frame;
+  if (TakesBody(request.method)) {
+    return HandlerResponse::Unhandled;
+  }
+  serving->must_close = !frame->is_empty();  // The library leaves it unread.
+  Handle(request, response, nullptr);
+  return HandlerResponse::Handled;
 }
 
 void LibraryServer::ReadBody(const httplib::Request& request,
                              const httplib::ContentReader& reader,
                              httplib::Response& response,
                              HttpRequest* result) {
-  const std::optional<std::uint64_t> length = ContentLength(request);
-  const bool chunked = request.has_header("Transfer-Encoding");
-  if (!length.has_value() && !chunked) {
-    return;  // The library would read to the connection's end.
+  const BodyFrame& frame = serving->frame;
+  if (frame.is_empty()) {
+    return;  // Without a length the library would read to the connection's end.
   }
-  result->body_too_large = length.value_or(0) > options_.body_bytes_max;
-  result->body_unreadable = request.is_multipart_form_data();
+  // The library's reader of chunks takes some broken ones for the end of the body.
+  serving->must_close = frame.chunked;
+  result->body_too_large = frame.bytes > options_.body_bytes_max;
+  result->body_unreadable = request.is_multipart_form_data() ||
+                            !IsReadableEncoding(request.get_header_value("Content-Encoding"));
   bool complete = false;
   if (!result->body_too_large && !result->body_unreadable) {
     complete = reader([&](const char* data, std::size_t bytes) {
@@ -289,10 +340,8 @@ void LibraryServer::ReadBody(const httplib::Request& request,
   }
   if (!complete) {
     serving->must_close = true;
-    result->body_unreadable = result->body_unreadable || response.status == 415;
-    if (!result->body_too_large && !result->body_unreadable) {
-      result->body_incomplete = true;
-    }
+    result->refused_status = StatusOfCutRequest(*serving->stream);
+    result->body_incomplete = !result->body_too_large && !result->body_unreadable;
   }
   response.status = -1;
 }
@@ -300,17 +349,26 @@ void LibraryServer::ReadBody(const httplib::Request& request,
 void LibraryServer::Handle(const httplib::Request& request,
                            httplib::Response& response,
                            const httplib::ContentReader* reader) {
-  HttpRequest converted;
-  converted.method = request.method;
-  converted.path = request.path;
-  converted.peer = request.remote_addr;
-  for (const auto& [name, value] : request.headers) {
-    converted.headers.emplace_back(name, value);
-  }
+  HttpRequest converted = Converted(request);
   if (reader != nullptr) {
     ReadBody(request, *reader, response, &converted);
   }
-  Send(handler_(converted, LiveConnection(serving->stream), serving->overloaded), response);
+  Answer(converted, response);
+}
+
+void LibraryServer::Refuse(int status,
+                           const httplib::Request& request,
+                           httplib::Response& response) {
+  serving->must_close = true;
+  HttpRequest converted = Converted(request);
+  const int cut = StatusOfCutRequest(*serving->stream);
+  converted.refused_status = cut != 0 ? cut : status;
+  Answer(converted, response);
+}
+
+void LibraryServer::Answer(const HttpRequest& request, httplib::Response& response) {
+  serving->answered = true;
+  Send(handler_(request, LiveConnection(serving->stream), serving->overloaded), response);
 }
 
 void LibraryServer::Send(HttpResponse result, httplib::Response& response) {
@@ -346,28 +404,23 @@ void LibraryServer::Send(HttpResponse result, httplib::Response& response) {
 
 std::string_view HttpRequest::Header(std::string_view name) const {
   for (const auto& [key, value] : headers) {
-    if (std::equal(key.begin(), key.end(), name.begin(), name.end(), [](char a, char b) {
-          return std::tolower(static_cast<unsigned char>(a)) ==
-                 std::tolower(static_cast<unsigned char>(b));
-        })) {
+    if (EqualsIgnoringCase(key, name)) {
       return value;
     }
   }
   return {};
 }
 
+std::size_t ThreadsFor(std::int64_t requests_max) {
+  constexpr std::int64_t kSpare = 64;
+  return static_cast<std::size_t>(std::clamp<std::int64_t>(requests_max, 64, 2048 - kSpare) +
+                                  kSpare);
+}
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options,
                                                       RequestHandler handler) {
-  absl::StatusOr<engine::UniqueFd> listener = Listen(options.address, options.port);
-  if (!listener.ok()) {
-    return listener.status();
-  }
-  engine::UniqueFd stop(eventfd(0, EFD_CLOEXEC));
-  if (!stop.valid()) {
-    return absl::UnavailableError("cannot make an event descriptor");
-  }
-  std::unique_ptr<Server> server = std::make_unique<LibraryServer>(
-      std::move(options), std::move(handler), *std::move(listener), std::move(stop));
+  auto server = std::make_unique<LibraryServer>(std::move(options), std::move(handler));
+  RETURN_IF_ERROR(server->Begin());
   return server;
 }
 

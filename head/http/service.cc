@@ -48,6 +48,23 @@ api::ApiError BodyError(const HttpRequest& request) {
   return HttpError(400, "invalid_value", "The body ended early or is not encoded as declared.");
 }
 
+// Of a request that no route has seen.
+api::ApiError RefusalError(int status) {
+  switch (status) {
+    case 408:
+      return HttpError(408, "request_timeout", "The request came too slowly.");
+    case 414:
+      return HttpError(414, "uri_too_long", "The request's path is longer than this server reads.");
+    case 500:
+      return api::FromStatus(absl::InternalError("the request could not be served"), 1);
+    case 503:
+      return api::Unavailable(
+          "overloaded", "All connections of this server are in use, or it is stopping.", 1);
+    default:
+      return HttpError(status, "bad_request", "The request is not valid HTTP.");
+  }
+}
+
 }  // namespace
 
 std::string RandomHex() {
@@ -195,6 +212,12 @@ HttpResponse Service::Handle(const HttpRequest& request,
 
 HttpResponse Service::Dispatch(const Call& call, bool overloaded, std::string* handler) {
   const HttpRequest& request = call.request;
+  if (request.refused_status != 0) {
+    if (request.refused_status == 503) {
+      metrics_.CountRejection("connections");
+    }
+    return ErrorResponse(RefusalError(request.refused_status));
+  }
   if (request.method == "OPTIONS") {
     HttpResponse response;
     response.status = 204;
@@ -221,8 +244,7 @@ HttpResponse Service::Dispatch(const Call& call, bool overloaded, std::string* h
   *handler = route->path;
   if (overloaded && !route->cheap) {
     metrics_.CountRejection("connections");
-    return ErrorResponse(
-        api::Unavailable("overloaded", "All connections of this server are in use.", 1));
+    return ErrorResponse(RefusalError(503));
   }
   if (HasUnreadBody(request)) {
     return ErrorResponse(BodyError(request));

@@ -5,48 +5,90 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
 namespace sparkspan::head::http {
+namespace {
 
-SocketStream::SocketStream(engine::UniqueFd socket,
-                           std::chrono::milliseconds read_timeout,
-                           std::chrono::milliseconds write_timeout)
-    : socket_(std::move(socket)), read_timeout_(read_timeout), write_timeout_(write_timeout) {}
-
-bool SocketStream::Wait(short events, std::chrono::milliseconds timeout) const {
-  pollfd entry{.fd = socket_.get(), .events = events, .revents = 0};
-  int ready = 0;
-  do {
-    ready = poll(&entry, 1, static_cast<int>(timeout.count()));
-  } while (ready < 0 && errno == EINTR);
-  return ready > 0;
+bool WouldWait(int fault) {
+  return fault == EAGAIN || fault == EWOULDBLOCK || fault == EINTR;
 }
 
-bool SocketStream::WaitReadable(std::chrono::milliseconds timeout) {
-  return begin_ < end_ || Wait(POLLIN, timeout);
-}
+}  // namespace
 
-ssize_t SocketStream::Read(char* out, std::size_t bytes_max) {
-  if (read_budget_ == 0) {
-    return -1;
+SocketStream::SocketStream(engine::UniqueFd socket) : socket_(std::move(socket)) {}
+
+bool SocketStream::Wait(short event, Patience* patience) const {
+  pollfd entry{.fd = socket_.get(), .events = event, .revents = 0};
+  while (true) {
+    const engine::Time began = std::chrono::steady_clock::now();
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(patience->left());
+    const int ready = poll(&entry, 1, static_cast<int>(left.count()));
+    const int fault = errno;
+    patience->Waited(std::chrono::steady_clock::now() - began);
+    if (ready >= 0 || fault != EINTR) {
+      return ready > 0;
+    }
   }
-  if (begin_ == end_) {
-    if (!Wait(POLLIN, read_timeout_)) {
-      return -1;
-    }
-    const ssize_t bytes = recv(socket_.get(), buffer_.data(), buffer_.size(), 0);
-    if (bytes <= 0) {
-      return bytes;
-    }
+}
+
+ssize_t SocketStream::FillBuffer() {
+  const ssize_t bytes = recv(socket_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+  if (bytes > 0) {
     begin_ = 0;
     end_ = static_cast<std::size_t>(bytes);
   }
-  const std::size_t bytes = std::min({bytes_max, end_ - begin_, read_budget_});
+  return bytes;
+}
+
+bool SocketStream::SkipEmptyLines() {
+  while (begin_ < end_ && (buffer_[begin_] == '\r' || buffer_[begin_] == '\n')) {
+    ++begin_;
+  }
+  return begin_ < end_;
+}
+
+SocketStream::Arrival SocketStream::TakeArrived() {
+  if (SkipEmptyLines()) {
+    return Arrival::kRequest;
+  }
+  const ssize_t bytes = FillBuffer();
+  if (bytes == 0 || (bytes < 0 && !WouldWait(errno))) {
+    return Arrival::kEnd;
+  }
+  return SkipEmptyLines() ? Arrival::kRequest : Arrival::kNothing;
+}
+
+void SocketStream::LimitReads(std::size_t bytes_max, Patience patience) {
+  read_bytes_left_ = bytes_max;
+  read_patience_ = patience;
+  reads_timed_out_ = false;
+}
+
+ssize_t SocketStream::Read(char* out, std::size_t bytes_max) {
+  if (reads_ended_) {
+    return 0;
+  }
+  if (read_bytes_left_ == 0) {
+    return -1;
+  }
+  while (begin_ == end_) {
+    if (!Wait(POLLIN, &read_patience_)) {
+      reads_timed_out_ = true;
+      return -1;
+    }
+    const ssize_t bytes = FillBuffer();
+    if (bytes == 0 || (bytes < 0 && !WouldWait(errno))) {
+      return bytes;
+    }
+    read_patience_.Moved(static_cast<std::size_t>(std::max<ssize_t>(bytes, 0)));
+  }
+  const std::size_t bytes = std::min({bytes_max, end_ - begin_, read_bytes_left_});
   std::memcpy(out, buffer_.data() + begin_, bytes);
   begin_ += bytes;
-  read_budget_ -= bytes;
+  read_bytes_left_ -= bytes;
   return static_cast<ssize_t>(bytes);
 }
 
@@ -56,23 +98,41 @@ bool SocketStream::Write(std::string_view bytes) {
         send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent > 0) {
       bytes.remove_prefix(static_cast<std::size_t>(sent));
-    } else if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      broken_ = !Wait(POLLOUT, write_timeout_);
-    } else if (sent >= 0 || errno != EINTR) {
+      write_patience_.Moved(static_cast<std::size_t>(sent));
+    } else if (sent < 0 && WouldWait(errno)) {
+      broken_ = !Wait(POLLOUT, &write_patience_);
+    } else {
       broken_ = true;
     }
   }
   return !broken_;
 }
 
+void SocketStream::EndWrites(std::size_t bytes_max, Patience patience) {
+  shutdown(socket_.get(), SHUT_WR);
+  LimitReads(bytes_max, patience);
+  std::array<char, 16384> discarded;
+  while (Read(discarded.data(), discarded.size()) > 0) {
+  }
+}
+
 bool SocketStream::alive() const {
-  if (broken_) {
+  pollfd entry{.fd = socket_.get(), .events = POLLRDHUP, .revents = 0};
+  if (broken_ || poll(&entry, 1, 0) < 0) {
     return false;
   }
-  char byte = 0;
-  const ssize_t bytes = recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  // Bytes waiting are a next request of the same client; an orderly end is a client that left.
-  return bytes > 0 || (bytes < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR));
+  // Our own EndReads() shows as POLLRDHUP too. Looked at after the poll: it is set before.
+  const int gone = POLLHUP | POLLERR | POLLNVAL | (reads_ended_ ? 0 : POLLRDHUP);
+  return (entry.revents & gone) == 0;
+}
+
+void SocketStream::EndReads() {
+  reads_ended_ = true;
+  shutdown(socket_.get(), SHUT_RD);
+}
+
+void SocketStream::Abort() {
+  shutdown(socket_.get(), SHUT_RDWR);
 }
 
 }  // namespace sparkspan::head::http

@@ -13,6 +13,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import unittest
@@ -94,6 +95,13 @@ class ServingTest(unittest.TestCase):
         self.assertEqual(set(refused) | {"queue_full"}, {"queue_full"})
         self.assertEqual(len(refused) + sum(status == 200 for status, _ in answers), 20)
 
+    def test_many_idle_clients_take_no_place(self):
+        with contextlib.ExitStack() as idle:
+            for _ in range(400):
+                idle.enter_context(socket.create_connection(("127.0.0.1", self.server.port)))
+            self.assertEqual(self.server.request("GET", "/health")[0], 200)
+            self.assertEqual(self.server.chat(COUNT)["message"]["content"], COUNTED)
+
     def test_a_browser_gets_the_page_and_its_policy_fits(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         with contextlib.closing(connection):
@@ -143,6 +151,18 @@ class LifeTest(unittest.TestCase):
             self.assertNotIn("error", rest[-1])
             self.assertEqual(rest[-1]["choices"][0]["finish_reason"], "length")
             self.assertEqual(server.wait(), 0)
+
+    def test_clients_that_only_send_hold_up_no_stop(self):
+        with LocalServer() as server:
+            address = ("127.0.0.1", server.port)
+            with socket.create_connection(address), socket.create_connection(address) as header, \
+                    socket.create_connection(address) as body:
+                header.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHos")
+                body.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+                             b"Content-Length: 100000\r\n\r\n{")
+                server.process.send_signal(signal.SIGTERM)
+                # The supervisor would kill a head that hangs, but not before 40 s.
+                self.assertEqual(server.process.wait(30), 0)
 
     def test_a_killed_worker_is_an_error_to_clients_and_named(self):
         with LocalServer() as server:

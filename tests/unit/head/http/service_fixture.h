@@ -1,22 +1,18 @@
 #pragma once
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include <chrono>
 #include <map>
 #include <memory>
 #include <sstream>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "engine/base/unique_fd.h"
 #include "gtest/gtest.h"
 #include "head/http/service.h"
 #include "httplib.h"
 #include "nlohmann/json.hpp"
 #include "tests/unit/head/http/fakes.h"
+#include "tests/unit/head/http/loopback.h"
 
 // A service with a scripted engine behind real HTTP on loopback, and clients for it.
 namespace sparkspan::head::http {
@@ -48,6 +44,7 @@ class ServiceTest : public testing::Test {
     if (server_options.threads == ServerOptions().threads) {
       server_options.threads = 8;
     }
+    server_options.stop_timeout = std::chrono::milliseconds(100);  // Tests leave streams open.
     auto server = Server::Start(
         server_options, [this](const HttpRequest& request, const Connection& client, bool full) {
           return service_->Handle(request, client, full);
@@ -103,16 +100,6 @@ class ServiceTest : public testing::Test {
     return events;
   }
 
-  // Waits, at most ten seconds, until `condition` holds.
-  template <typename Condition>
-  bool Eventually(Condition condition) {
-    const engine::Time limit = clock_.Now() + std::chrono::seconds(10);
-    while (!condition() && clock_.Now() < limit) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    return condition();
-  }
-
   engine::SteadyClock clock_;
   ByteCodec codec_;
   FakeGenerator generator_;
@@ -159,41 +146,14 @@ inline Joined Join(const std::vector<json>& events) {
   return joined;
 }
 
-// A raw socket, so that the test says when it closes.
-class RawClient {
+// A client that has asked for a generation, so that the test says when it closes.
+class RawClient : public RawSocket {
  public:
-  RawClient(int port, const std::string& path, const json& body) {
-    fd_ = engine::UniqueFd(socket(AF_INET, SOCK_STREAM, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  RawClient(int port, const std::string& path, const json& body) : RawSocket(port) {
     const std::string text = body.dump();
-    const std::string request =
-        "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(text.size()) +
-        "\r\n\r\n" + text;
-    EXPECT_EQ(send(fd_.get(), request.data(), request.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(request.size()));
+    Send("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(text.size()) +
+         "\r\n\r\n" + text);
   }
-  // Reads until `text` has come.
-  bool ReadUntil(std::string_view text) {
-    std::array<char, 4096> buffer;
-    while (seen_.find(text) == std::string::npos) {
-      const ssize_t bytes = recv(fd_.get(), buffer.data(), buffer.size(), 0);
-      if (bytes <= 0) {
-        return false;
-      }
-      seen_.append(buffer.data(), static_cast<std::size_t>(bytes));
-    }
-    return true;
-  }
-  const std::string& seen() const { return seen_; }
-  void Leave() { fd_.Reset(); }
-
- private:
-  engine::UniqueFd fd_;
-  std::string seen_;
 };
 
 inline json ChatFields(bool stream) {
