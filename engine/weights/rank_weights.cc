@@ -104,10 +104,13 @@ absl::StatusOr<std::shared_ptr<const RankWeights>> LoadRank(const Checkpoint& ch
   ASSIGN_OR_RETURN(const std::shared_ptr<Arena> arena, Arena::Create(weights->plan_.arena_bytes));
   weights->arena_ = arena;
   report.plan_seconds = watch.Lap();
-  ASSIGN_OR_RETURN(
-      report.read,
-      ReadSlices(
-          weights->plan_, checkpoint.index(), reads, options.reader_threads, arena->bytes()));
+  ASSIGN_OR_RETURN(report.read,
+                   ReadSlices(weights->plan_,
+                              checkpoint.index(),
+                              reads,
+                              options.reader_threads,
+                              arena->bytes(),
+                              options.stop));
   report.read_seconds = watch.Lap();
   RETURN_IF_ERROR(weights->CheckTables(checkpoint));
   report.check_seconds = watch.Lap();

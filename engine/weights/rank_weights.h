@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -21,7 +22,8 @@ struct LoadOptions {
   // The draft stages too, and the whole embedding for them. Without, the stages are checked by
   // name, dtype and shape only.
   bool draft = false;
-  int reader_threads = 4;  // 1 to 16
+  int reader_threads = 4;     // 1 to 16
+  std::stop_token stop = {};  // ends loading soon, with Cancelled
 };
 
 inline constexpr int kReaderThreadsMax = 16;
@@ -72,7 +74,7 @@ class RankWeights {
 };
 
 // Reads a rank's slices. Errors: the share's, of the files, of what they hold (slice_reader.h;
-// routing tables that name experts the model does not have).
+// routing tables that name experts the model does not have), Cancelled after options.stop.
 absl::StatusOr<std::shared_ptr<const RankWeights>> LoadRank(const Checkpoint& checkpoint,
                                                             const RankShare& share,
                                                             const LoadOptions& options = {});

@@ -53,8 +53,9 @@ class Reader {
   Reader(const ShardPlan& shard,
          const CheckpointIndex& index,
          const ReadPlan& plan,
-         std::span<std::byte> arena)
-      : shard_(shard), index_(index), plan_(plan), arena_(arena) {}
+         std::span<std::byte> arena,
+         std::stop_token stop)
+      : shard_(shard), index_(index), plan_(plan), arena_(arena), stop_(std::move(stop)) {}
 
   absl::Status Open() {
     files_ = std::vector<File>(index_.files.size());
@@ -138,6 +139,10 @@ class Reader {
     return absl::OkStatus();
   }
 
+  absl::Status CheckWanted() const {
+    return stop_.stop_requested() ? absl::CancelledError("loading was stopped") : absl::OkStatus();
+  }
+
   // Reads the task's bytes into staging; a direct task may stop at the end of the file.
   absl::Status ReadRun(const ReadTask& task, File& file, std::byte* staging) {
     const std::uint64_t size = index_.files[static_cast<std::size_t>(task.file)].bytes;
@@ -145,6 +150,7 @@ class Reader {
     std::uint64_t have = 0;
     bool direct = task.way == ReadWay::kDirect && file.can_direct.load(std::memory_order_relaxed);
     while (have < needed) {
+      RETURN_IF_ERROR(CheckWanted());
       // An interrupted direct read may stop anywhere; its rest is no longer aligned.
       direct = direct && have % kReadBlock == 0;
       const ssize_t got = pread(direct ? file.direct.get() : file.buffered.get(),
@@ -177,6 +183,7 @@ class Reader {
       std::byte* const to = begin + row * stretch.row_bytes;
       std::uint64_t have = 0;
       while (have < stretch.row_bytes) {
+        RETURN_IF_ERROR(CheckWanted());
         const ssize_t got = pread(fd,
                                   to + have,
                                   stretch.row_bytes - have,
@@ -263,6 +270,7 @@ class Reader {
   const CheckpointIndex& index_;
   const ReadPlan& plan_;
   const std::span<std::byte> arena_;
+  const std::stop_token stop_;
   std::vector<File> files_;
   std::atomic<std::size_t> next_{0};
   std::atomic<bool> failed_{false};
@@ -279,9 +287,10 @@ absl::StatusOr<ReadCounters> ReadSlices(const ShardPlan& shard,
                                         const CheckpointIndex& index,
                                         const ReadPlan& plan,
                                         int threads,
-                                        std::span<std::byte> arena) {
+                                        std::span<std::byte> arena,
+                                        const std::stop_token& stop) {
   CHECK_LE(shard.arena_bytes, static_cast<std::int64_t>(arena.size()));
-  Reader reader(shard, index, plan, arena);
+  Reader reader(shard, index, plan, arena, stop);
   RETURN_IF_ERROR(reader.Open());
   {
     std::vector<Thread> readers;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <stop_token>
 
 #include "absl/status/statusor.h"
 #include "engine/weights/checkpoint_index.h"
@@ -19,12 +20,13 @@ struct ReadCounters {
 // Carries out the plan: reads into `arena` with `threads` readers, each with a staging buffer of
 // kStagingBytes, checking FP8 weights and scales for NaN codes on the way. Pages that buffered
 // reads leave in the page cache are given up. Errors name the file or tensor: a file that cannot be
-// read or changed its size since its header was, a NaN. After one the arena's contents are
-// undefined.
+// read or changed its size since its header was, a NaN. Cancelled once `stop` is requested, after
+// the read that each reader is in. After an error the arena's contents are undefined.
 absl::StatusOr<ReadCounters> ReadSlices(const ShardPlan& shard,
                                         const CheckpointIndex& index,
                                         const ReadPlan& plan,
                                         int threads,
-                                        std::span<std::byte> arena);
+                                        std::span<std::byte> arena,
+                                        const std::stop_token& stop = {});
 
 }  // namespace sparkspan::engine::weights

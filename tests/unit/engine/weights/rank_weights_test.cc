@@ -143,5 +143,15 @@ TEST(RankWeights, ReportsWhatLoadingTook) {
   }
 }
 
+TEST(RankWeights, LoadingCanBeStopped) {
+  const auto checkpoint = Checkpoint::Open("deploy/demo/model");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  std::stop_source stop;
+  LoadOptions options{.stop = stop.get_token()};
+  EXPECT_TRUE(LoadRank(**checkpoint, {1, 2}, options).ok());
+  stop.request_stop();
+  EXPECT_TRUE(absl::IsCancelled(LoadRank(**checkpoint, {1, 2}, options).status()));
+}
+
 }  // namespace
 }  // namespace sparkspan::engine::weights
