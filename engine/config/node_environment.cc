@@ -35,13 +35,20 @@ std::optional<int> GidIndex(const fabric::Rail& rail,
   return std::nullopt;
 }
 
-absl::Status ExportNcclSettings(const ClusterConfig& config, const NodeConfig& node) {
+// Those that the environment does not set itself.
+absl::Status ExportNcclSettings(const ClusterConfig& config,
+                                const NodeConfig& node,
+                                const fabric::Variables& kept) {
   const fabric::KernelAddressSource addresses;
   ASSIGN_OR_RETURN(const std::vector<fabric::Interface> interfaces,
                    fabric::ListInterfaces("/sys", addresses));
   ASSIGN_OR_RETURN(const fabric::NcclPlan plan,
                    PlanNccl(config, node, interfaces, fabric::ListRdmaPorts("/sys")));
-  const std::vector<fabric::Setting> settings = NcclSettings(plan);
+  std::vector<fabric::Setting> settings = NcclSettings(plan);
+  std::erase_if(settings, [&](const fabric::Setting& setting) {
+    return std::any_of(
+        kept.begin(), kept.end(), [&](const auto& one) { return one.first == setting.name; });
+  });
   for (const fabric::Setting& setting : settings) {
     LOG(INFO) << "set " << setting.name << "=" << setting.value << ": " << setting.why;
   }
@@ -83,20 +90,22 @@ absl::Status PrepareEnvironment(const ClusterConfig& config, const NodeConfig& n
                    << ", which NCCL takes where the environment is silent; remove the file";
     }
   }
+  fabric::Variables kept;
   if (config.allow_env_overrides) {
-    for (const auto& [name, value] : fabric::FindFabricVariables(inherited)) {
+    kept = fabric::FindFabricVariables(inherited);
+    for (const auto& [name, value] : kept) {
       LOG(WARNING) << "kept inherited " << name << "=" << value << ": allow_env_overrides is true";
     }
-    return absl::OkStatus();
-  }
-  for (const auto& [name, value] : fabric::ClearFabricVariables()) {
-    LOG(INFO) << "cleared inherited " << name << "=" << value << ": cluster.yaml decides";
+  } else {
+    for (const auto& [name, value] : fabric::ClearFabricVariables()) {
+      LOG(INFO) << "cleared inherited " << name << "=" << value << ": cluster.yaml decides";
+    }
   }
   const bool uses_cuda =
       std::any_of(node.ranks.begin(), node.ranks.end(), [](const RankConfig& rank) {
         return rank.device.kind == DeviceKind::kCuda;
       });
-  return uses_cuda ? ExportNcclSettings(config, node) : absl::OkStatus();
+  return uses_cuda ? ExportNcclSettings(config, node, kept) : absl::OkStatus();
 }
 
 }  // namespace sparkspan::engine::config

@@ -20,7 +20,8 @@ absl::StatusOr<fabric::NcclPlan> PlanNccl(const ClusterConfig& config,
 
 // Takes inherited variables of network libraries out of this process's environment, unless the file
 // keeps them, and says which; reports nccl.conf files; where ranks of the node compute on a GPU,
-// sets what PlanNccl asks for. From main, before any thread starts and before NCCL's first call.
+// sets what PlanNccl asks for and was not kept. From main, before any thread starts and before
+// NCCL's first call.
 absl::Status PrepareEnvironment(const ClusterConfig& config, const NodeConfig& node);
 
 }  // namespace sparkspan::engine::config

@@ -99,6 +99,14 @@ TEST(PrepareEnvironmentTest, RanksOnAGpuGetNcclsSettings) {
   ASSERT_TRUE(PrepareEnvironment(config, node).ok());
   EXPECT_STREQ(getenv("NCCL_SOCKET_IFNAME"), "=lo");
   EXPECT_STREQ(getenv("NCCL_NET"), "Socket");
+
+  // What the file keeps stands; all else is set as ever.
+  config.allow_env_overrides = true;
+  setenv("NCCL_NET", "", 1);  // set, to nothing
+  unsetenv("NCCL_SOCKET_IFNAME");
+  ASSERT_TRUE(PrepareEnvironment(config, node).ok());
+  EXPECT_STREQ(getenv("NCCL_SOCKET_IFNAME"), "=lo");
+  EXPECT_STREQ(getenv("NCCL_NET"), "");
 }
 
 }  // namespace
