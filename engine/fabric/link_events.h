@@ -26,7 +26,7 @@ struct LinkEvent {
 
   Kind kind = Kind::kLost;
   int interface_index = 0;
-  std::string interface;  // of the link events
+  std::string interface;  // of the link events; an address event has its index only
   Ipv4Address address;    // of the address events
 
   bool operator==(const LinkEvent&) const = default;

@@ -86,7 +86,7 @@ absl::StatusOr<VerifiedPin> VerifyPin(std::string_view key,
                  interfaces.end(),
                  std::back_inserter(up),
                  [](const Interface& interface) { return interface.is_up(); });
-    return absl::FailedPreconditionError(
+    return absl::UnavailableError(
         absl::StrFormat("%s: interface %s is not up; check the cable, or pin one that has a link: "
                         "%s",
                         key,
@@ -111,7 +111,7 @@ absl::StatusOr<VerifiedPin> VerifyPin(std::string_view key,
       return VerifiedPin{declared, found->index, held.prefix_length};
     }
   }
-  return absl::FailedPreconditionError(
+  return absl::UnavailableError(
       absl::StrFormat("%s: interface %s does not hold the declared address %s; add it to the "
                       "interface, or declare one that it has",
                       key,

@@ -37,7 +37,9 @@ absl::StatusOr<const Interface*> FindInterface(std::string_view key,
                                                const AddressSource& addresses);
 
 // That the declared interface exists, is up and holds the declared address, which no other
-// interface holds.
+// interface holds. Unavailable: it only lacks its link or its address, which may come, as when the
+// machine at the cable's other end is switched on. Other errors last until a person changes
+// something.
 absl::StatusOr<VerifiedPin> VerifyPin(std::string_view key,
                                       const DeclaredPin& declared,
                                       std::span<const Interface> interfaces,

@@ -38,10 +38,10 @@ struct PinSample {
 // counted whenever somebody asks. Thread-safe.
 class PinMonitor {
  public:
-  // `on_fault` hears of every pin that ceases to hold, by the watching thread.
+  // `on_fault` hears of every pin that does not hold: by Start, then by the watching thread.
   using OnFault = std::function<void(const std::string& fault)>;
 
-  // `pins` must have been verified. `sysfs` is where the counters are read.
+  // The pins need not hold yet. `sysfs` is where the counters are read.
   static absl::StatusOr<std::unique_ptr<PinMonitor>> Start(std::filesystem::path sysfs,
                                                            std::vector<PlanePin> pins,
                                                            OnFault on_fault);
@@ -52,7 +52,7 @@ class PinMonitor {
   // Of the first pin that does not hold; empty while all do.
   std::string fault() const;
 
-  // How often a pin has ceased to hold or come back.
+  // How often a pin has ceased to hold, come back, or has a fault of another kind.
   std::uint64_t changes() const;
 
  private:

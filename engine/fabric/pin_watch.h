@@ -6,18 +6,17 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/stop_event.h"
 #include "engine/base/thread.h"
-#include "engine/base/unique_fd.h"
-#include "engine/fabric/link_events.h"
-#include "engine/fabric/pin_state.h"
+#include "engine/fabric/pin_news.h"
 
 namespace sparkspan::engine::fabric {
 
-// Watches verified pins of this machine on a thread of its own, by the kernel's news: a cable that
-// is pulled is known at once, not when a packet is missed.
+// Watches declared pins of this machine on a thread of its own.
 class PinWatch {
  public:
-  // `fault` is empty when the pin holds again. Called by the watching thread.
+  // `fault` is empty when the pin holds again. Called by the watching thread, and by Start for what
+  // does not hold from the beginning.
   using OnChange = std::function<void(const DeclaredPin& pin, const std::string& fault)>;
 
   static absl::StatusOr<std::unique_ptr<PinWatch>> Start(std::vector<DeclaredPin> pins,
@@ -27,19 +26,12 @@ class PinWatch {
   PinWatch& operator=(const PinWatch&) = delete;
 
  private:
-  PinWatch(std::vector<DeclaredPin> pins,
-           OnChange on_change,
-           LinkEvents events,
-           UniqueFd stop_reader,
-           UniqueFd stop_writer);
+  PinWatch(PinNews news, OnChange on_change, StopEvent stop);
   void Run();
-  void Take(const LinkEvent& event);
 
-  std::vector<PinState> states_;  // of the thread alone
+  PinNews news_;  // of the thread alone
   const OnChange on_change_;
-  const LinkEvents events_;
-  const UniqueFd stop_reader_;
-  const UniqueFd stop_writer_;
+  const StopEvent stop_;
   Thread thread_;  // last: it uses all of the above
 };
 

@@ -1,6 +1,5 @@
 #include "head/cluster/pinned_relay.h"
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -9,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -27,7 +27,8 @@ using engine::fabric::SocketPath;
 
 constexpr std::size_t kBufferBytes = 64 << 10;
 constexpr std::chrono::seconds kConnectTimeout{5};
-constexpr int kPollTimeoutMs = 1'000;
+constexpr int kPollTimeoutMs =
+    std::chrono::milliseconds(engine::fabric::PinNews::kLookInterval).count();
 
 absl::Status SystemError(const char* what) {
   return absl::UnavailableError(absl::StrFormat("relay: %s: %s", what, std::strerror(errno)));
@@ -168,43 +169,33 @@ absl::StatusOr<std::unique_ptr<PinnedRelay>> PinnedRelay::Start(
     const engine::fabric::DeclaredPin& pin, const engine::fabric::Endpoint& remote) {
   const std::string name = UnguessableName();
   ASSIGN_OR_RETURN(UniqueFd listener, ListenAbstract(name));
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
-    return SystemError("cannot make a pipe");
-  }
-  UniqueFd stop_reader(ends[0]);
-  UniqueFd stop_writer(ends[1]);
-  ASSIGN_OR_RETURN(engine::fabric::LinkEvents link_events, engine::fabric::LinkEvents::Open());
-  return std::unique_ptr<PinnedRelay>(new PinnedRelay(pin,
-                                                      remote,
-                                                      name,
-                                                      std::move(listener),
-                                                      std::move(link_events),
-                                                      std::move(stop_reader),
-                                                      std::move(stop_writer)));
+  ASSIGN_OR_RETURN(engine::StopEvent stop, engine::StopEvent::Create());
+  ASSIGN_OR_RETURN(engine::fabric::PinNews pin_news, engine::fabric::PinNews::Open({pin}));
+  return std::unique_ptr<PinnedRelay>(new PinnedRelay(
+      pin, remote, name, std::move(listener), std::move(pin_news), std::move(stop)));
 }
 
 PinnedRelay::PinnedRelay(engine::fabric::DeclaredPin pin,
                          engine::fabric::Endpoint remote,
                          std::string name,
                          UniqueFd listener,
-                         engine::fabric::LinkEvents link_events,
-                         UniqueFd stop_reader,
-                         UniqueFd stop_writer)
+                         engine::fabric::PinNews pin_news,
+                         engine::StopEvent stop)
     : pin_(std::move(pin)),
-      pin_state_(pin_),
-      link_events_(std::move(link_events)),
+      pin_news_(std::move(pin_news)),
       remote_(remote),
       name_(std::move(name)),
       listener_(std::move(listener)),
-      stop_reader_(std::move(stop_reader)),
-      stop_writer_(std::move(stop_writer)),
-      path_(absl::UnavailableError("no connection has been made yet")),
-      thread_("relay", [this] { Run(); }) {}
+      stop_(std::move(stop)),
+      path_(absl::UnavailableError("no connection has been made yet")) {
+  if (const std::string& fault = pin_news_.states()[0].fault(); !fault.empty() && !IsLocal()) {
+    path_ = absl::UnavailableError(fault);
+  }
+  thread_ = engine::Thread("relay", [this] { Run(); });
+}
 
 PinnedRelay::~PinnedRelay() {
-  const char byte = 0;
-  CHECK_EQ(write(stop_writer_.get(), &byte, 1), 1);
+  stop_.Set();
   thread_.Join();
 }
 
@@ -216,9 +207,9 @@ absl::StatusOr<SocketPath> PinnedRelay::path() const {
 void PinnedRelay::Run() {
   while (true) {
     const bool full = connections_.size() >= kConnectionsMax;
-    std::vector<pollfd> polled = {{stop_reader_.get(), POLLIN, 0},
+    std::vector<pollfd> polled = {{stop_.fd(), POLLIN, 0},
                                   {full ? -1 : listener_.get(), POLLIN, 0},
-                                  {link_events_.fd(), POLLIN, 0}};
+                                  {pin_news_.fd(), POLLIN, 0}};
     const std::size_t first_connection = polled.size();
     for (const auto& connection : connections_) {
       const auto pair = connection->Polled();
@@ -238,46 +229,35 @@ void PinnedRelay::Run() {
       }
     }
     connections_ = std::move(kept);
-    if (polled[2].revents != 0) {
-      TakeLinkEvents();
-    }
+    TakePinNews();
     if (polled[1].revents != 0) {
       Accept();
     }
   }
 }
 
-void PinnedRelay::TakeLinkEvents() {
-  const absl::StatusOr<std::vector<engine::fabric::LinkEvent>> events =
-      link_events_.Wait(engine::Time());
-  const bool held = pin_state_.fault().empty();
-  if (!events.ok()) {
-    pin_state_.Set(engine::fabric::FindPinFault(pin_));
-  } else {
-    for (const engine::fabric::LinkEvent& event : *events) {
-      if (event.kind == engine::fabric::LinkEvent::Kind::kLost) {
-        pin_state_.Set(engine::fabric::FindPinFault(pin_));
-      } else {
-        pin_state_.Apply(event);
-      }
+void PinnedRelay::TakePinNews() {
+  for (const engine::fabric::PinChange& change : pin_news_.Take(std::chrono::steady_clock::now())) {
+    if (IsLocal()) {
+      continue;
     }
-  }
-  const std::string fault = pin_state_.fault();
-  // A worker on the head's own machine is reached inside it, whatever becomes of the link.
-  if (remote_.address == pin_.address) {
-    return;
-  }
-  if (held && !fault.empty()) {
-    LOG(ERROR) << fault << "; connections to " << engine::fabric::ToString(remote_) << " end";
-    // A client that sees its connection end must find the reason here.
-    {
-      const std::lock_guard lock(mutex_);
-      path_ = absl::UnavailableError(fault);
+    if (change.fault.empty()) {
+      LOG(INFO) << "interface " << pin_.interface << " is as declared again";
+      SetPath(absl::UnavailableError(absl::StrFormat(
+          "no connection has been made since interface %s is as declared", pin_.interface)));
+      continue;
     }
+    LOG(ERROR) << change.fault << "; connections to " << engine::fabric::ToString(remote_)
+               << " end";
+    // Before they do: a client that sees its connection end must find the reason here.
+    SetPath(absl::UnavailableError(change.fault));
     connections_.clear();
-  } else if (!held && fault.empty()) {
-    LOG(INFO) << "interface " << pin_.interface << " is as declared again";
   }
+}
+
+void PinnedRelay::SetPath(absl::StatusOr<SocketPath> path) {
+  const std::lock_guard lock(mutex_);
+  path_ = std::move(path);
 }
 
 bool PinnedRelay::Advance(Connection& connection) {
@@ -297,10 +277,7 @@ bool PinnedRelay::Advance(Connection& connection) {
           : engine::fabric::ProvePath(
                 connection.remote(), pin_, remote_.address, engine::fabric::KernelAddressSource());
   const bool proven = path.ok();
-  {
-    const std::lock_guard lock(mutex_);
-    path_ = std::move(path);
-  }
+  SetPath(std::move(path));
   if (proven) {
     connection.MarkConnected();
   }
@@ -312,7 +289,7 @@ void PinnedRelay::Accept() {
   if (!client.valid() || !IsOwnProcess(client.get())) {
     return;
   }
-  if (!pin_state_.fault().empty() && remote_.address != pin_.address) {
+  if (!pin_news_.states()[0].fault().empty() && !IsLocal()) {
     return;  // path_ has the reason.
   }
   absl::StatusOr<UniqueFd> remote = engine::fabric::OpenPinned(pin_, remote_.address);
@@ -327,8 +304,7 @@ void PinnedRelay::Accept() {
     }
   }
   if (!remote.ok()) {
-    const std::lock_guard lock(mutex_);
-    path_ = remote.status();
+    SetPath(remote.status());
     return;
   }
   connections_.push_back(

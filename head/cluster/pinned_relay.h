@@ -9,12 +9,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/stop_event.h"
 #include "engine/base/thread.h"
 #include "engine/base/unique_fd.h"
 #include "engine/fabric/address.h"
-#include "engine/fabric/link_events.h"
 #include "engine/fabric/pin.h"
-#include "engine/fabric/pin_state.h"
+#include "engine/fabric/pin_news.h"
 #include "engine/fabric/pinned_socket.h"
 #include "head/cluster/link_traffic.h"
 
@@ -23,13 +23,13 @@ namespace sparkspan::head::cluster {
 // Carries the bytes of a client that cannot bind its sockets (gRPC, docs/decisions/0009) between a
 // unix socket of this process and a TCP connection that is bound to a declared interface. What the
 // bytes are is none of its business, so encryption stays end to end. Only this process may connect
-// to the unix socket. When the interface loses its link or its address, every connection ends at
-// once, and none is made until it is back. Serves up to kConnectionsMax connections on one thread.
+// to the unix socket. When the interface ceases to be as declared, every connection ends at once,
+// and none is made until it is so again. Serves up to kConnectionsMax connections on one thread.
 class PinnedRelay {
  public:
   static constexpr std::size_t kConnectionsMax = 8;
 
-  // `pin` must have been verified. Connects to `remote` once for each client.
+  // The pin need not hold yet. Connects to `remote` once for each client.
   static absl::StatusOr<std::unique_ptr<PinnedRelay>> Start(const engine::fabric::DeclaredPin& pin,
                                                             const engine::fabric::Endpoint& remote);
   ~PinnedRelay();
@@ -53,23 +53,23 @@ class PinnedRelay {
               engine::fabric::Endpoint remote,
               std::string name,
               engine::UniqueFd listener,
-              engine::fabric::LinkEvents link_events,
-              engine::UniqueFd stop_reader,
-              engine::UniqueFd stop_writer);
+              engine::fabric::PinNews pin_news,
+              engine::StopEvent stop);
   void Run();
-  void TakeLinkEvents();
+  // A worker on the head's own machine is reached inside it, whatever becomes of the interface.
+  bool IsLocal() const { return remote_.address == pin_.address; }
+  void TakePinNews();
+  void SetPath(absl::StatusOr<engine::fabric::SocketPath> path);
   void Accept();
   // Moves a connection on; false when it is over.
   bool Advance(Connection& connection);
 
   const engine::fabric::DeclaredPin pin_;
-  engine::fabric::PinState pin_state_;  // of the thread alone
-  const engine::fabric::LinkEvents link_events_;
+  engine::fabric::PinNews pin_news_;  // of the thread alone
   const engine::fabric::Endpoint remote_;
   const std::string name_;  // in the abstract namespace
   const engine::UniqueFd listener_;
-  const engine::UniqueFd stop_reader_;
-  const engine::UniqueFd stop_writer_;
+  const engine::StopEvent stop_;
   std::vector<std::unique_ptr<Connection>> connections_;  // of the thread alone
   std::atomic<std::uint64_t> sent_bytes_{0};
   std::atomic<std::uint64_t> received_bytes_{0};

@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -25,12 +26,14 @@ inline void SetLoopback(bool is_up) {
   ASSERT_EQ(ioctl(socket.get(), SIOCSIFFLAGS, &request), 0);
 }
 
-// Runs `body` on a thread in a network namespace of its own, which has a loopback and nothing else.
-// False when this process has no right to make one.
+// Runs `body` on a thread in a network namespace of its own, which has a loopback and nothing else,
+// with the sysfs that belongs to it. False when this process has no right to make one.
 inline bool InNetworkNamespace(const std::function<void()>& body) {
   bool may_unshare = false;
   Thread thread("namespace", [&] {
-    may_unshare = unshare(CLONE_NEWNET) == 0;
+    may_unshare = unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
+                  mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                  mount("none", "/sys", "sysfs", 0, nullptr) == 0;
     if (may_unshare) {
       body();
     }

@@ -56,6 +56,23 @@ TEST(PinWatch, SaysWhenALinkGoesAndWhenItIsBack) {
   }
 }
 
+void WaitForLoopback() {
+  SetLoopback(false);
+  News news;
+  const auto watch = PinWatch::Start(
+      {kLoopback}, [&](const DeclaredPin&, const std::string& fault) { news.Add(fault); });
+  ASSERT_TRUE(watch.ok()) << watch.status();
+  EXPECT_NE(news.Wait(0).find("interface lo"), std::string::npos) << "known once it has started";
+  SetLoopback(true);
+  EXPECT_EQ(news.Wait(1), "");
+}
+
+TEST(PinWatch, AnInterfaceMayBeDownAtTheStart) {
+  if (!InNetworkNamespace(WaitForLoopback)) {
+    GTEST_SKIP() << "no right to make a network namespace";
+  }
+}
+
 TEST(PinWatch, StopsWithoutNews) {
   EXPECT_TRUE(PinWatch::Start({kLoopback}, [](const DeclaredPin&, const std::string&) {}).ok());
 }
