@@ -33,6 +33,7 @@
 #include "head/cluster/engine_loop.h"
 #include "head/cluster/grpc_links.h"
 #include "head/cluster/interface_meter.h"
+#include "head/cluster/readiness.h"
 #include "head/cluster/remote_cluster.h"
 #include "head/failure_examiner.h"
 #include "head/http/server.h"
@@ -116,6 +117,7 @@ absl::StatusOr<cluster::GrpcLinksOptions> LinksOptions(const ClusterConfig& conf
   }
   options.workers = ControlEndpoints(config);
   options.control = HeadNode(config).control;
+  options.silence_limit = std::chrono::milliseconds(config.timeouts.silence_ms);
   options.program_version = SPARKSPAN_VERSION;
   options.config_hash = Hash(config);
   return options;
@@ -261,7 +263,7 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   ASSIGN_OR_RETURN(const ClusterConfig config, engine::config::ReadClusterConfig(file));
   RETURN_IF_ERROR(CheckSupported(config));
   const NodeConfig& node = HeadNode(config);
-  RETURN_IF_ERROR(engine::config::VerifyControlPin(node));
+  RETURN_IF_ERROR(engine::config::CheckControlPin(node));
   ASSIGN_OR_RETURN(std::vector<std::string> keys, ReadApiKeys(config.api.keys_file));
   phases.Finish("configuration");
   const std::string& path = node.model_path.empty() ? config.model.path : node.model_path;
@@ -299,6 +301,7 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
       phase.name = "slowest rank: " + phase.name;
       status->phases.push_back(std::move(phase));
     }
+    cluster::JudgeReadiness(status);
   };
   const engine::SteadyClock clock;
   cluster::EngineLoop loop(std::move(loop_options), *cluster, clock);

@@ -77,20 +77,19 @@ absl::StatusOr<std::unique_ptr<Lifecycle>> Lifecycle::Start(ClusterConfig config
         "--rank %d: cluster.yaml has ranks 0 to %d", rank.value(), config.ranks() - 1));
   }
   const NodeConfig& node = NodeOf(config, rank);
-  const RankConfig& own = ConfigOf(node, rank);
   RETURN_IF_ERROR(CheckSupported(config));
-  RETURN_IF_ERROR(engine::config::VerifyPins(node));
+  RETURN_IF_ERROR(engine::config::CheckControlPin(node));
+  RETURN_IF_ERROR(engine::config::CheckBootstrapPin(node));
   const std::string& path = node.model_path.empty() ? config.model.path : node.model_path;
   ASSIGN_OR_RETURN(auto checkpoint, engine::weights::Checkpoint::Open(path));
   ASSIGN_OR_RETURN(const std::uint64_t checkpoint_hash, CheckpointHash(*checkpoint));
-  const auto local_peers = node.ranks.size() > 1 || node.bootstrap.address.IsLoopback()
-                               ? engine::fabric::LocalPeers::kSome
-                               : engine::fabric::LocalPeers::kNone;
-  ASSIGN_OR_RETURN(TcpListener listener,
-                   TcpListener::Open(node.bootstrap, own.data_port, local_peers));
-  std::unique_ptr<Lifecycle> lifecycle(new Lifecycle(
-      std::move(config), rank, std::move(checkpoint), checkpoint_hash, std::move(listener)));
+  std::unique_ptr<Lifecycle> lifecycle(
+      new Lifecycle(std::move(config), rank, std::move(checkpoint), checkpoint_hash));
   RETURN_IF_ERROR(lifecycle->WatchInterfaces());
+  if (lifecycle->interfaces_->fault().empty()) {
+    RETURN_IF_ERROR(lifecycle->ListenForPeers());  // A port that is taken shows before loading.
+  }
+  lifecycle->WatchMemory();
   lifecycle->loader_ = engine::Thread("loader", [own = lifecycle.get()] { own->RunLoader(); });
   return lifecycle;
 }
@@ -98,14 +97,12 @@ absl::StatusOr<std::unique_ptr<Lifecycle>> Lifecycle::Start(ClusterConfig config
 Lifecycle::Lifecycle(ClusterConfig config,
                      Rank rank,
                      std::shared_ptr<const engine::weights::Checkpoint> checkpoint,
-                     std::uint64_t checkpoint_hash,
-                     TcpListener listener)
+                     std::uint64_t checkpoint_hash)
     : config_(std::move(config)),
       node_(NodeOf(config_, rank)),
       rank_config_(ConfigOf(node_, rank)),
       profile_(ProfileOf(config_)),
       checkpoint_(std::move(checkpoint)),
-      listener_(std::move(listener)),
       communicator_(rank, config_.ranks()),
       started_(std::chrono::steady_clock::now()) {
   identity_.rank = rank;
@@ -117,6 +114,37 @@ Lifecycle::Lifecycle(ClusterConfig config,
   identity_.device = absl::StrFormat(
       "cpu, %d threads, %s", rank_config_.device.cpu_threads, identity_.simd_target);
   progress_.phases.push_back({"checkpoint headers", checkpoint_->open_seconds()});
+}
+
+Lifecycle::~Lifecycle() {
+  stop_loading_.request_stop();
+  loader_.Join();
+}
+
+absl::Status Lifecycle::ListenForPeers() {
+  const absl::StatusOr<engine::fabric::VerifiedPin> pin = engine::config::VerifyBootstrapPin(node_);
+  if (!pin.ok()) {
+    // Peers on this machine need no link.
+    return listener_.has_value() ? absl::OkStatus() : pin.status();
+  }
+  if (listener_.has_value() && pin->interface_index == listener_interface_) {
+    return absl::OkStatus();
+  }
+  const auto local_peers = node_.ranks.size() > 1 || node_.bootstrap.address.IsLoopback()
+                               ? engine::fabric::LocalPeers::kSome
+                               : engine::fabric::LocalPeers::kNone;
+  listener_.reset();  // It may hold the port.
+  ASSIGN_OR_RETURN(listener_,
+                   TcpListener::Open(node_.bootstrap, rank_config_.data_port, local_peers));
+  listener_interface_ = pin->interface_index;
+  return absl::OkStatus();
+}
+
+void Lifecycle::WatchMemory() {
+  memory_ = std::make_unique<MemoryGuard>(
+      config_.EffectiveLimits().memory_reserve_bytes,
+      [] { return engine::weights::ReadAvailableMemory(); },
+      [this](const std::string& shortage) { Abort(absl::ResourceExhaustedError(shortage)); });
 }
 
 absl::Status Lifecycle::WatchInterfaces() {
@@ -169,13 +197,14 @@ absl::StatusOr<std::vector<PeerPath>> Lifecycle::BeginEpoch(engine::Epoch epoch,
   SetGroup(nullptr);
   if (config_.ranks() > 1) {
     ASSIGN_OR_RETURN(engine::collective::TcpOptions options, GroupOptions(epoch, session_key));
+    RETURN_IF_ERROR(ListenForPeers());
     const auto group = std::make_shared<TcpCommunicator>(std::move(options));
     // First, so that Abort reaches the connecting group.
     SetGroup(group);
     if (over) {
       return absl::CancelledError("the epoch ended before its group was formed");
     }
-    RETURN_IF_ERROR(group->Connect(listener_));
+    RETURN_IF_ERROR(group->Connect(*listener_));
     for (const engine::collective::PeerTraffic& peer : group->Traffic()) {
       paths.push_back({peer.rank,
                        engine::fabric::ToString(peer.path.local),
@@ -209,7 +238,7 @@ void Lifecycle::EnterPhase(const std::string& name) {
 
 void Lifecycle::RunLoader() {
   const absl::Status status = Load();
-  if (!status.ok()) {
+  if (!status.ok() && !stop_loading_.stop_requested()) {
     LOG(ERROR) << "loading failed: " << status.message();
   }
   {
@@ -229,6 +258,7 @@ absl::Status Lifecycle::Load() {
                                          engine::weights::WidthUnitOf(profile_)};
   engine::weights::LoadOptions load;
   load.reader_threads = kReaderThreads;
+  load.stop = stop_loading_.get_token();
   ASSIGN_OR_RETURN(
       const engine::draft::DrafterKind drafter,
       engine::draft::ChooseDrafter(checkpoint_->shape(), ToString(config_.EffectiveDraft())));

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,7 @@
 #include "engine/weights/checkpoint.h"
 #include "engine/weights/rank_weights.h"
 #include "kernels/numerics/profile.h"
+#include "worker/memory_guard.h"
 
 namespace sparkspan::worker {
 
@@ -74,11 +77,13 @@ struct FabricReport {
 // belong to one thread at a time, come after loading, and Abort may interrupt them.
 class Lifecycle {
  public:
-  // Verifies the declared interfaces, reads the checkpoint's headers, listens for peers, and starts
-  // loading on a thread. Errors name what in cluster.yaml or in the checkpoint must change.
+  // Finds the declared interfaces, reads the checkpoint's headers, and starts loading on a thread.
+  // Errors name what in cluster.yaml or in the checkpoint must change; an interface that only lacks
+  // its link or its address is waited for, when an epoch begins at the latest.
   static absl::StatusOr<std::unique_ptr<Lifecycle>> Start(engine::config::ClusterConfig config,
                                                           engine::Rank rank);
-  ~Lifecycle() { loader_.Join(); }
+  // Also while it loads: soon.
+  ~Lifecycle();
   Lifecycle(const Lifecycle&) = delete;
   Lifecycle& operator=(const Lifecycle&) = delete;
 
@@ -106,16 +111,23 @@ class Lifecycle {
   const engine::fabric::PinMonitor& interfaces() const { return *interfaces_; }
   FabricReport Fabric() const;
 
+  // What the machine has left: an exhaustion aborts the epoch in progress, and the process has to
+  // end. Thread-safe.
+  MemoryReport memory() const { return memory_->report(); }
+
  private:
   Lifecycle(engine::config::ClusterConfig config,
             engine::Rank rank,
             std::shared_ptr<const engine::weights::Checkpoint> checkpoint,
-            std::uint64_t checkpoint_hash,
-            engine::collective::TcpListener listener);
+            std::uint64_t checkpoint_hash);
 
+  // Listens for peers, unless it does already on the interface that there is now: the kernel binds
+  // a socket to one life of an interface, which a cable that was pulled may have ended.
+  absl::Status ListenForPeers();
   // A lost link ends the epoch at once: nothing waits for a packet that cannot come, and nothing is
   // sent by another way.
   absl::Status WatchInterfaces();
+  void WatchMemory();
   // Makes `group` the one of the present epoch; null: there is none.
   void SetGroup(std::shared_ptr<engine::collective::TcpCommunicator> group);
   // The communicator that the model uses; null for a single rank.
@@ -136,11 +148,13 @@ class Lifecycle {
   const engine::config::RankConfig& rank_config_;
   const kernels::numerics::NumericsProfile profile_;
   const std::shared_ptr<const engine::weights::Checkpoint> checkpoint_;
-  const engine::collective::TcpListener listener_;
   const engine::SteadyClock clock_;
   RankIdentity identity_;
   engine::runtime::EpochCommunicator communicator_;
   std::unique_ptr<engine::runtime::Executor> executor_;  // set before progress says loaded
+  // Of the thread that begins epochs.
+  std::optional<engine::collective::TcpListener> listener_;
+  int listener_interface_ = 0;  // the index of its interface
 
   const engine::Time started_;
   mutable std::mutex mutex_;  // of what follows
@@ -149,7 +163,9 @@ class Lifecycle {
   engine::Time phase_began_;
   std::shared_ptr<const engine::collective::TcpCommunicator> group_;
 
+  std::stop_source stop_loading_;
   std::unique_ptr<engine::fabric::PinMonitor> interfaces_;  // its thread uses the above
+  std::unique_ptr<MemoryGuard> memory_;                     // and so does this one's
   engine::Thread loader_;                                   // last: it uses all of the above
 };
 

@@ -15,6 +15,7 @@
 #include "engine/base/status.h"
 #include "engine/base/stop_signal.h"
 #include "engine/config/node_environment.h"
+#include "engine/config/node_pins.h"
 #include "engine/config/own_credentials.h"
 #include "engine/config/parse_cluster_config.h"
 #include "engine/fabric/address.h"
@@ -31,7 +32,6 @@ namespace {
 constexpr std::string_view kUsage =
     "usage: sparkspan-worker --cluster FILE --rank R\n\n"
     "Loads rank R of the cluster that FILE (cluster.yaml) describes and waits for its head.\n";
-constexpr std::chrono::minutes kPollIntervalMax{10};
 constexpr std::chrono::seconds kProgressInterval{1};
 constexpr int kStallSteps = 2;  // a step that lasts so many times its deadline never ends
 
@@ -58,35 +58,74 @@ bool ParseOptions(std::span<const std::string_view> args, Options* options) {
   return args.size() % 2 == 0 && !options->cluster.empty() && options->rank >= 0;
 }
 
-// Until the signal to stop. Tells who started this process how far it is, and that it lives for as
-// long as its rank does not hang.
-void WaitForStop(const Lifecycle& lifecycle,
-                 engine::Duration step_timeout,
-                 engine::ServiceNotifier notifier,
-                 engine::StopSignal& stop) {
-  StallWatch stall(kStallSteps * step_timeout);
+// Null, and why in `waits_for`, until then. The names were found to be right when the rank started:
+// whatever is missing now may come back.
+absl::StatusOr<std::unique_ptr<Service>> StartOnceThereIsAnAddress(
+    const engine::config::NodeConfig& node,
+    const ServiceOptions& options,
+    Lifecycle& lifecycle,
+    std::string* waits_for) {
+  const absl::Status pin = engine::config::VerifyControlPin(node).status();
+  if (!pin.ok()) {
+    if (pin.message() != *waits_for) {
+      *waits_for = std::string(pin.message());
+      LOG(WARNING) << "waiting: " << *waits_for;
+    }
+    return nullptr;
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Service> service, Service::Start(options, lifecycle));
+  LOG(INFO) << "waiting for the head at " << options.address << ":" << service->port();
+  return service;
+}
+
+// In one line, what the rank is doing or waiting for.
+std::string Describe(const Lifecycle& lifecycle, const LoadProgress& progress) {
+  if (!progress.failure.ok()) {
+    return std::string(progress.failure.message());
+  }
+  const std::string state = progress.loaded ? "weights are resident" : "loading: " + progress.phase;
+  const std::string shortage = lifecycle.memory().shortage;
+  const std::string fault = shortage.empty() ? lifecycle.interfaces().fault() : shortage;
+  return fault.empty() ? state : state + "; waiting: " + fault;
+}
+
+// Until the signal to stop (OK) or until the machine's memory is exhausted. Tells who started this
+// process how far it is, and that it lives for as long as its rank does not hang. `service` is made
+// when the control interface is as declared: before, there is no address to listen on.
+absl::Status ServeUntilStop(Lifecycle& lifecycle,
+                            const engine::config::NodeConfig& node,
+                            const ServiceOptions& service_options,
+                            engine::Duration step_timeout,
+                            engine::StopSignal& stop) {
+  engine::ServiceNotifier notifier = engine::ServiceNotifier::FromEnvironment();
   const engine::Duration interval =
       notifier.is_wanted()
           ? std::min<engine::Duration>(notifier.SignInterval() / 2, kProgressInterval)
-          : kPollIntervalMax;
-  while (!stop.WaitUntil(std::chrono::steady_clock::now() + interval)) {
+          : kProgressInterval;
+  StallWatch stall(kStallSteps * step_timeout);
+  std::unique_ptr<Service> service;
+  std::string waits_for;
+  do {
     const engine::Time now = std::chrono::steady_clock::now();
+    if (service == nullptr) {
+      ASSIGN_OR_RETURN(service,
+                       StartOnceThereIsAnAddress(node, service_options, lifecycle, &waits_for));
+    }
     const LoadProgress progress = lifecycle.WaitForLoading(now);
-    if (!progress.failure.ok()) {
-      notifier.Status(std::string(progress.failure.message()));
-    } else if (!progress.loaded) {
-      notifier.Status("loading: " + progress.phase);
-    } else {
-      notifier.Status("weights are resident");
+    const engine::runtime::RankPosition position = lifecycle.position();
+    const bool is_stuck = stall.IsStuck(position, now);
+    notifier.Status(is_stuck ? "hangs " + Describe(position) : Describe(lifecycle, progress));
+    if (progress.loaded) {
       notifier.Ready();
     }
-    const engine::runtime::RankPosition position = lifecycle.position();
-    if (stall.IsStuck(position, now)) {
-      notifier.Status("hangs " + Describe(position));
-    } else {
+    if (!is_stuck) {
       notifier.Alive(now);
     }
-  }
+    if (const MemoryReport memory = lifecycle.memory(); memory.is_exhausted) {
+      return absl::ResourceExhaustedError(memory.shortage);
+    }
+  } while (!stop.WaitUntil(std::chrono::steady_clock::now() + interval));
+  return absl::OkStatus();
 }
 
 absl::Status Run(const Options& options, engine::StopSignal& stop) {
@@ -115,12 +154,11 @@ absl::Status Run(const Options& options, engine::StopSignal& stop) {
       service_options.head_address = engine::fabric::ToString(node.control.address);
     }
   }
-  ASSIGN_OR_RETURN(const auto service, Service::Start(service_options, *lifecycle));
-  LOG(INFO) << "waiting for the head at " << engine::fabric::ToString(control);
-  WaitForStop(*lifecycle,
-              std::chrono::milliseconds(config.timeouts.step_ms),
-              engine::ServiceNotifier::FromEnvironment(),
-              stop);
+  RETURN_IF_ERROR(ServeUntilStop(*lifecycle,
+                                 NodeOf(config, rank),
+                                 service_options,
+                                 std::chrono::milliseconds(config.timeouts.step_ms),
+                                 stop));
   LOG(INFO) << "stopping";
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 #include "worker/service.h"
 
 #include <grpc/grpc_security_constants.h>
+#include <grpc/support/time.h>
 #include <grpcpp/ext/health_check_service_server_builder_option.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -9,25 +10,27 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
+#include "engine/base/log_throttle.h"
 #include "engine/base/status.h"
 #include "engine/fabric/address.h"
 #include "engine/fabric/interfaces.h"
 #include "engine/fabric/pinned_socket.h"
 #include "proto/sparkspan/v1/worker.grpc.pb.h"
+#include "worker/lease.h"
 #include "worker/session.h"
 
 namespace sparkspan::worker {
 namespace {
 
-constexpr int kKeepaliveTimeMs = 2'000;
-constexpr int kKeepaliveTimeoutMs = 2'000;
+// For the transport of a head that is gone without a word; its signs of life are judged by the
+// session, which alone decides before this.
+constexpr int kKeepaliveLimits = 2;  // of silence
 constexpr int kMinPingIntervalMs = 500;
 constexpr int kMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 32;
@@ -87,18 +90,13 @@ class Service::Server final : public v1::Worker::Service {
       : options_(options), lifecycle_(lifecycle) {}
 
   ~Server() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-      if (lease_ != nullptr) {
-        lease_->TryCancel();
-      }
-    }
-    lifecycle_.Abort(absl::CancelledError("the worker is stopping"));
+    stopping_ = true;
+    lease_.Close(absl::CancelledError("the worker is stopping"));
     if (server_ == nullptr) {
       return;
     }
-    server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+    server_->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                   gpr_time_from_seconds(kShutdownGrace.count(), GPR_TIMESPAN)));
     health_watch_.Join();
   }
 
@@ -112,8 +110,11 @@ class Service::Server final : public v1::Worker::Service {
     builder.RegisterService(this);
     // Two workers on one port would each get some of the head's connections, silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+    const auto keepalive_ms = static_cast<int>(
+        std::chrono::ceil<std::chrono::milliseconds>(kKeepaliveLimits * options_.silence_limit)
+            .count());
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                                kMinPingIntervalMs);
@@ -145,7 +146,7 @@ class Service::Server final : public v1::Worker::Service {
       status = HoldOnInterface(*context);
     }
     if (!status.ok()) {
-      LOG(WARNING) << status.message();
+      LogRefusal(std::string(status.message()));
       return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, std::string(status.message()));
     }
     v1::HeadMessage message;
@@ -154,23 +155,43 @@ class Service::Server final : public v1::Worker::Service {
     }
     const v1::Hello hello = message.hello();
     absl::Status refused = RefuseHello(hello, options_, lifecycle_.identity());
+    const engine::Epoch epoch(hello.epoch());
     if (refused.ok()) {
-      refused = TakeLease(engine::Epoch(hello.epoch()), context);
+      refused = TakeLease(epoch, context);
     }
     if (!refused.ok()) {
-      LOG(WARNING) << "a head is refused: " << refused.message();
-      stream->Write(FailureMessage(refused, /*is_refusal=*/absl::IsFailedPrecondition(refused)));
+      LogRefusal(absl::StrFormat("a head is refused: %s", refused.message()));
+      v1::WorkerMessage answer = FailureMessage(refused, absl::IsFailedPrecondition(refused));
+      if (const auto newest = lease_.NewestWhileFree(); newest && absl::IsAborted(refused)) {
+        answer.mutable_failure()->set_newest_epoch(newest->value());
+      }
+      stream->Write(answer);
       return grpc::Status::OK;
     }
-    const SessionOptions session{engine::Epoch(hello.epoch()),
-                                 options_.program_version,
-                                 options_.heartbeat_interval,
-                                 options_.silence_limit};
-    ReturnLease(Session(lifecycle_, session, *context, *stream).Run());
+    const SessionOptions session{
+        epoch, options_.program_version, options_.heartbeat_interval, options_.silence_limit};
+    const SessionEnd end = Session(lifecycle_, session, *context, *stream).Run();
+    lease_.Return(end.epoch, end.formed);
     return grpc::Status::OK;
   }
 
  private:
+  // What a head, or a stranger, can cause as often as it likes.
+  void LogRefusal(std::string text) {
+    if (const auto line = refusals_.Line(std::move(text), std::chrono::steady_clock::now())) {
+      LOG(WARNING) << *line;
+    }
+  }
+
+  // Ends the stream of an older epoch, and the rank's part in that.
+  absl::Status TakeLease(engine::Epoch epoch, grpc::ServerContext* context) {
+    const auto end_stream = [this, context](const absl::Status& why) {
+      context->TryCancel();
+      lifecycle_.Abort(why);
+    };
+    return lease_.Take(epoch, end_stream, kHandOverTimeout);
+  }
+
   // gRPC spells a peer "ipv4:127.0.0.1:12345".
   absl::Status CheckSource(const grpc::ServerContext& context) const {
     const std::string peer = context.peer();
@@ -223,40 +244,6 @@ class Service::Server final : public v1::Worker::Service {
     return absl::OkStatus();
   }
 
-  // Makes the stream of `context` the one that holds the rank, ending an older one.
-  absl::Status TakeLease(engine::Epoch epoch, grpc::ServerContext* context) {
-    std::unique_lock lock(mutex_);
-    if (epoch < newest_epoch_ || epoch <= formed_epoch_) {
-      return absl::AbortedError(absl::StrFormat("epoch %d is over: this worker has served epoch %d",
-                                                epoch.value(),
-                                                std::max(newest_epoch_, formed_epoch_).value()));
-    }
-    newest_epoch_ = epoch;
-    if (lease_ != nullptr) {
-      LOG(WARNING) << "epoch " << epoch << " takes the lease of an older one over";
-      lease_->TryCancel();
-      lifecycle_.Abort(absl::CancelledError("a newer epoch has begun"));
-    }
-    const bool is_free =
-        changed_.wait_for(lock, kHandOverTimeout, [&] { return lease_ == nullptr || stopping_; });
-    if (!is_free || stopping_) {
-      return absl::UnavailableError("the stream of the epoch before has not ended yet");
-    }
-    lease_ = context;
-    return absl::OkStatus();
-  }
-
-  void ReturnLease(const SessionEnd& end) {
-    {
-      const std::lock_guard lock(mutex_);
-      lease_ = nullptr;
-      if (end.formed) {
-        formed_epoch_ = std::max(formed_epoch_, end.epoch);
-      }
-    }
-    changed_.notify_all();
-  }
-
   void SetServing(bool is_serving) {
     server_->GetHealthCheckService()->SetServingStatus(is_serving);
     server_->GetHealthCheckService()->SetServingStatus(v1::Worker::service_full_name(), is_serving);
@@ -270,7 +257,6 @@ class Service::Server final : public v1::Worker::Service {
       if (progress.loaded) {
         SetServing(true);
       }
-      const std::lock_guard lock(mutex_);
       if (stopping_ || progress.loaded || !progress.failure.ok()) {
         return;
       }
@@ -282,12 +268,9 @@ class Service::Server final : public v1::Worker::Service {
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  grpc::ServerContext* lease_ = nullptr;  // of the stream that holds the rank
-  engine::Epoch newest_epoch_;            // that any head named
-  engine::Epoch formed_epoch_;            // that had a group
-  bool stopping_ = false;
+  Lease lease_;
+  engine::LogThrottle refusals_;
+  std::atomic<bool> stopping_{false};
   engine::Thread health_watch_;
 };
 

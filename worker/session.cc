@@ -193,6 +193,9 @@ v1::WorkerMessage Session::FabricMessage() const {
     traffic.set_sent_bytes(peer.sent_bytes);
     traffic.set_received_bytes(peer.received_bytes);
   }
+  const MemoryReport memory = lifecycle_.memory();
+  fabric.mutable_memory()->set_available_bytes(memory.available_bytes);
+  fabric.mutable_memory()->set_shortage(memory.shortage);
   return message;
 }
 
@@ -203,17 +206,27 @@ bool Session::WriteUnlessBusy(const v1::WorkerMessage& message) {
 
 void Session::ReportFabric(engine::Time now) {
   const std::uint64_t changes = lifecycle_.interfaces().changes();
-  if (now >= fabric_at_ || changes != interface_changes_) {
+  const bool memory_is_short = !lifecycle_.memory().shortage.empty();
+  if (now >= fabric_at_ || changes != interface_changes_ || memory_is_short != memory_was_short_) {
     if (WriteUnlessBusy(FabricMessage())) {
       fabric_at_ = now + kFabricInterval;
       interface_changes_ = changes;
+      memory_was_short_ = memory_is_short;
     }
   }
-  if (in_group_ && !fault_ordered_ && changes > changes_before_group_) {
-    if (std::string fault = lifecycle_.interfaces().fault(); !fault.empty()) {
+  if (in_group_ && !fault_ordered_) {
+    if (std::string fault = EpochFault(); !fault.empty()) {
       fault_ordered_ = orders_.TryPush(Order(FaultOrder{std::move(fault)}));
     }
   }
+}
+
+std::string Session::EpochFault() const {
+  if (MemoryReport memory = lifecycle_.memory(); memory.is_exhausted) {
+    return std::move(memory.shortage);
+  }
+  return lifecycle_.interfaces().changes() > changes_before_group_ ? lifecycle_.interfaces().fault()
+                                                                   : "";
 }
 
 void Session::Pulse() {

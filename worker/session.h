@@ -66,7 +66,7 @@ class Session {
   struct FormGroupOrder {
     std::string session_key;
   };
-  // Not the head's: an interface of this rank is no longer as declared.
+  // Not the head's: an interface of this rank is no longer as declared, or memory is exhausted.
   struct FaultOrder {
     std::string fault;
   };
@@ -92,9 +92,11 @@ class Session {
   // Not while another message is on its way: that one is a sign of life itself, and when a stopped
   // head takes none, somebody must go on watching.
   bool WriteUnlessBusy(const v1::WorkerMessage& message);
-  // Tells of this rank's interfaces when it is time to, and of a fault at once: nobody else would
-  // as long as the group has nothing to do.
+  // Tells of this rank's interfaces and its memory when it is time to, and of a fault at once:
+  // nobody else would as long as the group has nothing to do.
   void ReportFabric(engine::Time now);
+  // What must end the present epoch; empty when nothing.
+  std::string EpochFault() const;
 
   // Until the stream ends; why.
   absl::Status Read();
@@ -120,6 +122,7 @@ class Session {
   // Of the pulse's thread.
   engine::Time fabric_at_;               // when the next report is due
   std::uint64_t interface_changes_ = 0;  // told of
+  bool memory_was_short_ = false;        // likewise
   bool fault_ordered_ = false;
 };
 

@@ -10,23 +10,36 @@
 namespace sparkspan::engine::config {
 namespace {
 
-absl::Status Verify(const NodeConfig& node, const char* plane, const fabric::DeclaredPin& pin) {
+absl::StatusOr<fabric::VerifiedPin> Verify(const NodeConfig& node,
+                                           const char* plane,
+                                           const fabric::DeclaredPin& pin) {
   const fabric::KernelAddressSource addresses;
   ASSIGN_OR_RETURN(const std::vector<fabric::Interface> interfaces,
                    fabric::ListInterfaces("/sys", addresses));
   const std::string key = absl::StrFormat("node %s: %s.interface", node.name, plane);
-  return fabric::VerifyPin(key, pin, interfaces, addresses).status();
+  return fabric::VerifyPin(key, pin, interfaces, addresses);
+}
+
+absl::Status UnlessWaitingHelps(const absl::Status& status) {
+  return absl::IsUnavailable(status) ? absl::OkStatus() : status;
 }
 
 }  // namespace
 
-absl::Status VerifyControlPin(const NodeConfig& node) {
+absl::StatusOr<fabric::VerifiedPin> VerifyControlPin(const NodeConfig& node) {
   return Verify(node, "control", node.control);
 }
 
-absl::Status VerifyPins(const NodeConfig& node) {
-  RETURN_IF_ERROR(VerifyControlPin(node));
+absl::StatusOr<fabric::VerifiedPin> VerifyBootstrapPin(const NodeConfig& node) {
   return Verify(node, "bootstrap", node.bootstrap);
+}
+
+absl::Status CheckControlPin(const NodeConfig& node) {
+  return UnlessWaitingHelps(VerifyControlPin(node).status());
+}
+
+absl::Status CheckBootstrapPin(const NodeConfig& node) {
+  return UnlessWaitingHelps(VerifyBootstrapPin(node).status());
 }
 
 std::vector<fabric::PlanePin> PlanePins(const NodeConfig& node) {

@@ -59,8 +59,14 @@ class Cluster {
 
   // Ends the present epoch, whatever is in flight, and begins `next` with the same weights and
   // without any sequence. `next` must be later than the present epoch. An error leaves the cluster
-  // without an epoch: Reform again. Unavailable: a rank was not ready in time.
+  // without an epoch: Reform again. Unavailable: a rank was not ready in time. Aborted: `next` is
+  // not later than NewestEpoch().
   virtual absl::Status Reform(Epoch next, Time deadline) = 0;
+
+  // The newest epoch that a rank said to have served, where Reform was Aborted because it is not
+  // older than the one that was asked for: a later one will do. Ranks that live no longer than who
+  // plans for them know of none.
+  virtual Epoch NewestEpoch() const { return Epoch(); }
 };
 
 // The one rule of what may be streamed (docs/decisions/0007): the results of all ranks, of one plan

@@ -195,6 +195,8 @@ struct RankStatus {
   std::int64_t weights_bytes = 0;
   std::int64_t kv_bytes = 0;
   std::int64_t resident_bytes = 0;
+  std::int64_t memory_available_bytes = 0;  // On its machine, as it last told; 0: not known.
+  std::string memory_shortage;              // In words; empty while there is enough.
   std::vector<RailStatus> rails;            // of the epoch in force: control first
   std::vector<InterfaceStatus> interfaces;  // of its machine; as it last told
 };

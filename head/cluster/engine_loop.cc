@@ -166,9 +166,13 @@ EngineLoop::Turn EngineLoop::Postpone(const absl::Status& why) {
     status_.detail = std::string(why.message());
     return Turn::kEnded;
   }
-  LOG(WARNING) << "no group yet: " << why.message();
+  if (const auto line =
+          postponed_.Line(absl::StrFormat("no group yet: %s", why.message()), clock_.Now())) {
+    LOG(WARNING) << *line;
+  }
   status_.detail = absl::StrFormat("%s; forming the group again: %s", why_not_, why.message());
-  epoch_ = engine::Epoch(epoch_.value() + 1);
+  // A head whose clock is behind that of an earlier one began too low.
+  epoch_ = engine::Epoch(std::max(epoch_, cluster_.NewestEpoch()).value() + 1);
   return is_refused ? Turn::kRefused : Turn::kNoGroup;
 }
 

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
+#include "engine/base/log_throttle.h"
 #include "engine/base/thread.h"
 #include "engine/runtime/cluster.h"
 #include "engine/schedule/scheduler.h"
@@ -31,7 +32,7 @@ struct EngineLoopOptions {
   engine::Duration form_timeout = std::chrono::minutes(10);
   engine::Duration reform_pause = std::chrono::milliseconds(200);
   engine::Duration refusal_pause = std::chrono::seconds(2);  // what refuses needs a person
-  engine::Epoch first_epoch;  // larger than any epoch of an earlier head
+  engine::Epoch first_epoch;  // larger than any of an earlier head, if clocks are right
   std::string numerics;
   std::string draft_mode;
   // Adds what only the cluster knows: ranks, phases of loading. Thread-safe. May be empty.
@@ -129,6 +130,7 @@ class EngineLoop final : public api::Generator {
   std::string why_not_ = "the ranks are connecting";
   std::optional<engine::schedule::StepCosts> costs_;
   bool drafter_is_suspect_ = false;
+  engine::LogThrottle postponed_;
 
   mutable std::mutex mutex_;  // of what follows; never held while a step runs
   std::condition_variable work_;

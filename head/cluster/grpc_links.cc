@@ -47,6 +47,7 @@ void GrpcLinks::Open(engine::Rank rank, engine::Epoch epoch) {
   link.program_version = options_.program_version;
   link.config_hash = options_.config_hash;
   link.connect_timeout = options_.connect_timeout;
+  link.silence_limit = options_.silence_limit;
   link.events = events_;
   worker.link = std::make_unique<WorkerLink>(std::move(link));
 }

@@ -27,6 +27,7 @@ struct GrpcLinksOptions {
   std::string program_version;
   std::uint64_t config_hash = 0;
   engine::Duration connect_timeout = std::chrono::seconds(2);
+  engine::Duration silence_limit = std::chrono::seconds(1);  // of a worker: then it is lost
 };
 
 // A gRPC stream per worker, each through a relay of its own that is pinned to the head's control

@@ -71,11 +71,13 @@ struct WorkerPeerTraffic {
   std::uint64_t received_bytes = 0;
 };
 
-// What the rank's interfaces and its data connections have carried.
+// What the rank's interfaces and its data connections have carried, and its machine's memory.
 struct WorkerFabric {
   engine::Time sampled;  // by a clock of its own: only differences mean anything
   std::vector<engine::fabric::PinSample> interfaces;
   std::vector<WorkerPeerTraffic> peers;
+  std::int64_t memory_available_bytes = 0;
+  std::string memory_shortage;  // in words; empty while there is enough
 };
 
 // The stream is over; nothing follows.
@@ -85,6 +87,8 @@ struct LinkEnd {
   bool said = false;
   bool refused = false;  // by the worker, of the hello: useless to try again unchanged
   std::optional<engine::Rank> blamed;  // the peer whose data connection broke
+  // The hello's epoch is over, and no head holds the rank: one later than this will do.
+  std::optional<engine::Epoch> newest_epoch;
 };
 
 using WorkerMessage = std::variant<WorkerIdentity,

@@ -109,10 +109,10 @@ std::optional<LinkEvent> RemoteCluster::NextEvent(engine::Time deadline) {
 }
 
 // gRPC knows that its socket closed; the relay, which closed it, knows that the interface lost its
-// link.
+// link, or that nobody answered.
 absl::Status RemoteCluster::ReasonOf(Rank rank, const absl::Status& why) const {
   const auto path = links_->Path(rank);
-  return path.ok() || !At(rank).identity.has_value() ? why : path.status();
+  return path.ok() ? why : path.status();
 }
 
 absl::Status RemoteCluster::EndEpoch(absl::Status why) {
@@ -289,6 +289,8 @@ absl::Status RemoteCluster::Reform(engine::Epoch next, engine::Time deadline) {
   RETURN_IF_ERROR(CheckAgreement());
   const std::string key = NewSessionKey();
   for (const WorkerEndpoint& endpoint : options_.workers) {
+    At(endpoint.rank).must_form = true;
+    SetState(endpoint.rank, "loaded", "waits for its data connections");
     RETURN_IF_ERROR(links_->SendFormGroup(endpoint.rank, key));
   }
   RETURN_IF_ERROR(Form(
@@ -325,7 +327,7 @@ absl::Status RemoteCluster::Form(engine::Epoch epoch,
     }
     if (links_->Now() >= deadline) {
       return absl::DeadlineExceededError(
-          "the ranks did not form a group in time; /status says what each is waiting for");
+          absl::StrFormat("the ranks did not form a group in time: %s", Unfinished(done)));
     }
     OpenMissingLinks(epoch);
     if (const std::optional<LinkEvent> event = NextEvent(deadline)) {
@@ -369,6 +371,23 @@ void RemoteCluster::DescribeUnreached() {
   }
 }
 
+std::string RemoteCluster::Unfinished(bool (*done)(const Worker&)) const {
+  const std::lock_guard lock(mutex_);
+  std::string text;
+  for (const WorkerEndpoint& endpoint : options_.workers) {
+    if (!done(At(endpoint.rank))) {
+      const api::RankStatus& status = ranks_[static_cast<std::size_t>(endpoint.rank.value())];
+      text += absl::StrFormat("%s%s is %s%s%s",
+                              text.empty() ? "" : "; ",
+                              NameOf(endpoint.rank),
+                              status.state,
+                              status.detail.empty() ? "" : ": ",
+                              status.detail);
+    }
+  }
+  return text;
+}
+
 absl::Status RemoteCluster::TakeFormingEvent(const LinkEvent& event) {
   if (!std::holds_alternative<LinkEnd>(event.what)) {
     forming_.Hear(static_cast<std::size_t>(event.rank.value()), event.time);
@@ -376,8 +395,19 @@ absl::Status RemoteCluster::TakeFormingEvent(const LinkEvent& event) {
   return std::visit([&](const auto& what) { return TakeForming(event.rank, what); }, event.what);
 }
 
+absl::Status RemoteCluster::OutOfPlace(Rank rank, const char* what) const {
+  return absl::InternalError(
+      absl::StrFormat("%s said %s where the protocol has no place for it: install the same release "
+                      "on every node",
+                      NameOf(rank),
+                      what));
+}
+
 absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerIdentity& identity) {
   Worker& worker = At(rank);
+  if (worker.identity.has_value()) {
+    return OutOfPlace(rank, "who it is");
+  }
   worker.identity = identity;
   worker.lost_why.clear();
   if (const auto path = links_->Path(rank); path.ok()) {
@@ -410,7 +440,11 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerLoading& loading)
 }
 
 absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerLoaded& loaded) {
-  At(rank).loaded = loaded;
+  Worker& worker = At(rank);
+  if (!worker.identity.has_value() || worker.loaded.has_value()) {
+    return OutOfPlace(rank, "that it has loaded");
+  }
+  worker.loaded = loaded;
   SetState(rank, "loaded", "");
   const std::lock_guard lock(mutex_);
   api::RankStatus& status = ranks_[static_cast<std::size_t>(rank.value())];
@@ -431,6 +465,9 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerLoaded& loaded) {
 }
 
 absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerGroupFormed& formed) {
+  if (!At(rank).must_form || At(rank).formed) {
+    return OutOfPlace(rank, "that it has formed a group");
+  }
   for (const WorkerPeer& peer : formed.peers) {
     LOG(INFO) << NameOf(rank) << " reaches rank " << peer.rank << " from " << peer.local_address
               << " by " << peer.interface << ", bound by " << peer.binding;
@@ -448,8 +485,7 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerGroupFormed& form
 }
 
 absl::Status RemoteCluster::TakeForming(Rank rank, const StepResult&) {
-  return absl::InternalError(
-      absl::StrFormat("%s answered a step before the group was formed", NameOf(rank)));
+  return OutOfPlace(rank, "what came of a step");
 }
 
 absl::Status RemoteCluster::TakeForming(Rank rank, const WorkerFabric& fabric) {
@@ -463,6 +499,8 @@ void RemoteCluster::TakeFabric(Rank rank, const WorkerFabric& fabric) {
   const auto index = static_cast<std::size_t>(rank.value());
   meters_[index].Take(fabric.interfaces, fabric.sampled);
   ranks_[index].interfaces = meters_[index].interfaces();
+  ranks_[index].memory_available_bytes = fabric.memory_available_bytes;
+  ranks_[index].memory_shortage = fabric.memory_shortage;
   for (const WorkerPeerTraffic& peer : fabric.peers) {
     for (api::RailStatus& rail : ranks_[index].rails) {
       if (rail.plane == kDataPlane && rail.peer == PeerName(peer.rank)) {
@@ -482,6 +520,11 @@ absl::Status RemoteCluster::TakeForming(Rank rank, const LinkEnd& end) {
   if (end.refused) {
     SetState(rank, "failed", why);
     return absl::FailedPreconditionError(absl::StrFormat("%s refuses: %s", NameOf(rank), why));
+  }
+  if (end.newest_epoch.has_value() && *end.newest_epoch >= epoch_) {
+    newest_epoch_ = std::max(newest_epoch_, *end.newest_epoch);
+    SetState(rank, "connecting", why);
+    return absl::AbortedError(absl::StrFormat("%s: %s", NameOf(rank), why));
   }
   if (was_loaded) {
     worker.lost_why = end.said ? "" : why;

@@ -60,6 +60,7 @@ class RemoteCluster final : public engine::runtime::Cluster {
   // Waits for workers that are not up yet. FailedPrecondition: a worker refused, or the workers do
   // not fit together; trying again unchanged is useless. Cancelled after Stop.
   absl::Status Reform(engine::Epoch next, engine::Time deadline) override;
+  engine::Epoch NewestEpoch() const override { return newest_epoch_; }
 
   // Makes Reform and Collect return soon, from now on.
   void Stop() { stopping_ = true; }
@@ -75,6 +76,7 @@ class RemoteCluster final : public engine::runtime::Cluster {
     engine::Time retry_at;  // when no stream is open
     std::optional<WorkerIdentity> identity;
     std::optional<WorkerLoaded> loaded;
+    bool must_form = false;  // was asked to
     bool formed = false;
     std::deque<engine::runtime::StepResult> results;  // of plans in flight, oldest first
     std::string lost_why;                             // from its loss until it is reached again
@@ -104,11 +106,15 @@ class RemoteCluster final : public engine::runtime::Cluster {
   absl::Status TakeForming(engine::Rank /*rank*/, const WorkerPulse&) { return absl::OkStatus(); }
   absl::Status TakeForming(engine::Rank rank, const WorkerFabric& fabric);
   absl::Status TakeForming(engine::Rank rank, const LinkEnd& end);
+  // A message that its stream's state has no place for: what follows cannot be believed.
+  absl::Status OutOfPlace(engine::Rank rank, const char* what) const;
   absl::Status EndSilentOnes();
   // Until `done` holds for every worker.
   absl::Status Form(engine::Epoch epoch, bool (*done)(const Worker&), engine::Time deadline);
   // Says of each worker that could not be reached so far why.
   void DescribeUnreached();
+  // Of the workers for which `done` does not hold: state and detail of each.
+  std::string Unfinished(bool (*done)(const Worker&)) const;
   absl::Status CheckAgreement() const;
 
   void TakeFabric(engine::Rank rank, const WorkerFabric& fabric);
@@ -128,6 +134,7 @@ class RemoteCluster final : public engine::runtime::Cluster {
   const std::unique_ptr<WorkerLinks> links_;
   std::vector<Worker> workers_;  // by rank
   engine::Epoch epoch_;
+  engine::Epoch newest_epoch_;  // that a rank said to have served
   std::deque<engine::Step> in_flight_;
   absl::Status ended_;               // why there is no epoch
   engine::Time beat_at_;             // when the next sign of life is due

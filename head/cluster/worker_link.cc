@@ -1,8 +1,10 @@
 #include "head/cluster/worker_link.h"
 
+#include <grpc/support/time.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <optional>
@@ -18,11 +20,8 @@
 namespace sparkspan::head::cluster {
 namespace {
 
-// A worker that is silent for so long at the transport's level is gone. Heartbeats are the
-// detector; this ends a write that a stopped worker blocks, so that the engine loop can go on to
-// judge.
-constexpr int kKeepaliveTimeMs = 1'000;
-constexpr int kKeepaliveTimeoutMs = 1'000;
+// gRPC asks a silent transport no sooner than this.
+constexpr std::chrono::milliseconds kKeepaliveLeast{1'000};
 constexpr int kMessageBytesMax = 64 << 20;
 constexpr std::chrono::milliseconds kConnectSlice{50};
 // The engine loop pops events at least every step, or every 100 ms when idle.
@@ -33,8 +32,13 @@ using WallTime = std::chrono::system_clock::time_point;
 
 std::shared_ptr<grpc::Channel> MakeChannel(const LinkOptions& options) {
   grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  // Heartbeats are the detector, and it alone decides before the limit. This ends a write that a
+  // stopped worker blocks, so that the engine loop can go on to judge.
+  const auto keepalive_ms = static_cast<int>(
+      std::max(kKeepaliveLeast, std::chrono::ceil<std::chrono::milliseconds>(options.silence_limit))
+          .count());
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
@@ -134,9 +138,10 @@ class WorkerLink::Stream {
   // Until the channel is connected, or has failed: then opening the stream fails too and says why,
   // which a channel alone does not.
   bool WaitForConnection(grpc::Channel& channel) {
-    const auto deadline = std::chrono::system_clock::now() + options_.connect_timeout;
-    while (std::chrono::system_clock::now() < deadline) {
-      if (channel.WaitForConnected(std::chrono::system_clock::now() + kConnectSlice) ||
+    const engine::Time deadline = std::chrono::steady_clock::now() + options_.connect_timeout;
+    while (std::chrono::steady_clock::now() < deadline) {
+      const gpr_timespec slice = gpr_time_from_millis(kConnectSlice.count(), GPR_TIMESPAN);
+      if (channel.WaitForConnected(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), slice)) ||
           channel.GetState(false) == GRPC_CHANNEL_TRANSIENT_FAILURE) {
         return true;
       }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -31,6 +32,7 @@ struct LinkOptions {
   std::string program_version;
   std::uint64_t config_hash = 0;
   engine::Duration connect_timeout{};
+  engine::Duration silence_limit = std::chrono::seconds(1);  // of a worker: then it is lost
   // Shared by all links. A full queue makes the worker wait.
   std::shared_ptr<LinkEvents> events;
 };

@@ -141,16 +141,26 @@ WorkerMessage FabricOf(const v1::Fabric& message) {
   for (const v1::PeerTraffic& peer : message.peers()) {
     fabric.peers.push_back({engine::Rank(peer.rank()), peer.sent_bytes(), peer.received_bytes()});
   }
+  fabric.memory_available_bytes = message.memory().available_bytes();
+  fabric.memory_shortage = Clean(message.memory().shortage(), kSentenceBytesMax);
   return fabric;
 }
 
 LinkEnd FailureOf(const v1::Failure& message) {
+  // Milliseconds of a clock reach it never; a later epoch must exist.
+  constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
+  if (message.newest_epoch() > kEpochMax) {
+    return Broke(absl::StrFormat("it told of epoch %d", message.newest_epoch()));
+  }
   LinkEnd end;
   end.why = absl::UnavailableError(Clean(message.message(), kSentenceBytesMax));
   end.said = true;
   end.refused = message.refused();
   if (message.has_blamed_rank()) {
     end.blamed = engine::Rank(message.blamed_rank());
+  }
+  if (message.has_newest_epoch()) {
+    end.newest_epoch = engine::Epoch(message.newest_epoch());
   }
   return end;
 }

@@ -63,6 +63,8 @@ Json RankJson(const api::RankStatus& rank) {
           {"weights_bytes", rank.weights_bytes},
           {"kv_bytes", rank.kv_bytes},
           {"resident_bytes", rank.resident_bytes},
+          {"memory_available_bytes", rank.memory_available_bytes},
+          {"memory_shortage", rank.memory_shortage},
           {"rails", List(rank.rails, RailJson)},
           {"interfaces", List(rank.interfaces, InterfaceJson)}};
 }

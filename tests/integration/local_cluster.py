@@ -95,6 +95,8 @@ class LocalCluster:
             "limits": {"context_length": 2048, "sequences": 4, "step_rows": 256,
                        "kv_tokens": 8192, "memory_reserve": 0},
             "api": {"address": "127.0.0.1", "port": self.port, "tls": {"plaintext": True}},
+            # Ten times what a cluster has: a process of a busy machine is no dead one.
+            "timeouts": {"silence_ms": 10_000},
             "control_tls": {"authority": f"{node}/authority.pem", "certificate": f"{node}/node.pem",
                             "key": f"{node}/node.key"},
             "nodes": [{"name": "local", "control": {"interface": "lo", "address": "127.0.0.1"},

@@ -75,6 +75,7 @@ std::unique_ptr<head::cluster::RemoteCluster> MakeCluster(const ClusterConfig& c
   links.control = config.nodes[0].control;
   links.program_version = kVersion;
   links.config_hash = Hash(config);
+  links.silence_limit = kSilenceLimit;
   if (change) {
     change(links);
   }

@@ -7,8 +7,10 @@ SPARKSPAN_BIN names the folder of the programs (default build/release/bin). Need
 network namespaces (root), and says so when it has not.
 """
 
+import contextlib
 import glob
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -23,11 +25,16 @@ from spark_network import SparkCluster, SparkNetwork, why_no_drops, why_not  # n
 COUNT = "Count from 7 to 15."
 COUNTED = "7, 8, 9, 10, 11, 12, 13, 14, 15"
 CONTROL_PORT, DATA_PORT = 7100, 7200
+RESERVE_MIB = 64
+# For what must happen at all.
+SECONDS_MAX = 240
 # What a link that nobody uses may show: the kernel's own talk with its neighbours.
 KERNEL_TALK = {"arp", "ipv6 neighbour discovery", "igmp"}
-# Far below the 60 s of a step: only news of the link, or the socket's own error, can be so quick.
-# The time that it took is printed.
-LINK_SECONDS_MAX = 20
+# A step may last longer than any test waits: only news of the link, or the socket's own error, ends
+# one sooner. How soon is printed.
+STEP_MS = 3_600_000
+# Ten times what a cluster has: a process of a busy machine is no dead one.
+SILENCE_MS = 10_000
 
 
 def config_for(network: SparkNetwork, control: int | str = 0, bootstrap: int | str = 1) -> str:
@@ -45,10 +52,11 @@ def config_for(network: SparkNetwork, control: int | str = 0, bootstrap: int | s
             "  served_names: [demo]\n  encoding_profile: preview\n  default_thinking: \"on\"\n"
             "numerics: quantised\nexperts: split\ndraft: none\n"
             "limits: {context_length: 2048, sequences: 2, step_rows: 512, kv_tokens: 4096, "
-            "memory_reserve: 64MiB}\n"
+            f"memory_reserve: {RESERVE_MIB}MiB}}\n"
             "api: {address: 127.0.0.1, port: 8000, tls: {plaintext: true}}\n"
             "control_tls: {plaintext: true}\n"
-            "timeouts: {heartbeat_ms: 200, step_ms: 60000, start_ms: 240000}\n"
+            f"timeouts: {{heartbeat_ms: 200, silence_ms: {SILENCE_MS}, step_ms: {STEP_MS}, "
+            "start_ms: 240000}\n"
             f"nodes:\n{nodes}")
 
 
@@ -86,8 +94,7 @@ class PairTest(unittest.TestCase):
                 status, text = cluster.curl("/v1/chat/completions", chat_body(COUNT))
                 self.assertEqual(status, 200, text)
                 self.assertEqual(json.loads(text)["choices"][0]["message"]["content"], COUNTED)
-                time.sleep(1.2)  # until the ranks have told of their interfaces again
-                ranks = json.loads(cluster.curl("/status.json")[1])["ranks"]
+                ranks = self.ranks_once_counted(cluster)
                 rails = [rank["rails"] for rank in ranks]
                 self.assertIn("cleared inherited NCCL_SOCKET_IFNAME=wlP9s9", cluster.log_text())
         # The head's own worker is reached inside the machine; the other one by the declared half.
@@ -98,7 +105,6 @@ class PairTest(unittest.TestCase):
             self.assertEqual(rails[rank][1]["plane"], "data")
             self.assertEqual(rails[rank][1]["interface"], halves[name][1])
             self.assertEqual(rails[rank][1]["binding"], "device")
-            self.assertGreater(rails[rank][1]["sent_bytes"], 50_000)
             # Control and data are counted apart, each on its own interface.
             planes = {one["name"]: one["planes"] for one in ranks[rank]["interfaces"]}
             self.assertEqual(planes, {halves[name][0]: ["control"], halves[name][1]: ["data"]})
@@ -116,6 +122,17 @@ class PairTest(unittest.TestCase):
             self.assertGreater(frames[name][data][f"tcp {DATA_PORT}"], 10)
             self.assertGreater(grown[control], 2_000)
             self.assertGreater(grown[data], 100_000)
+
+    def ranks_once_counted(self, cluster):
+        """Of the status, once the ranks have told what an answer took."""
+        deadline = time.monotonic() + SECONDS_MAX
+        while True:
+            ranks = json.loads(cluster.curl("/status.json")[1])["ranks"]
+            rails = [rail for rank in ranks for rail in rank["rails"] if rail["plane"] == "data"]
+            if len(rails) == 2 and min(rail["sent_bytes"] for rail in rails) > 50_000:
+                return ranks
+            self.assertLess(time.monotonic(), deadline, rails)
+            time.sleep(0.1)
 
     def endless_request(self, cluster):
         """A request that runs, as the process of its client."""
@@ -147,7 +164,7 @@ class PairTest(unittest.TestCase):
                 with network.sniffed(frames):
                     began = time.monotonic()
                     network.set_link("spark2", network.qsfp("spark2", half), "down")
-                    rest = client.communicate(timeout=120)[0]
+                    rest = client.communicate(timeout=SECONDS_MAX)[0]
                     took = time.monotonic() - began
                     ready, reason = cluster.curl("/ready")
                     # While everybody tries to find each other again.
@@ -155,7 +172,6 @@ class PairTest(unittest.TestCase):
                     network.set_link("spark2", network.qsfp("spark2", half), "up")
                 print(f"{plane} link down: the client's error after {took:.2f} s; /ready: {reason}")
                 self.assertIn('"error"', rest)
-                self.assertLess(took, LINK_SECONDS_MAX)
                 self.assertEqual(ready, 503)
                 self.assertRegex(reason, f"interface {network.qsfp('spark1', half)} lost its link|"
                                          f"interface {network.qsfp('spark2', half)} lost its link")
@@ -172,7 +188,7 @@ class PairTest(unittest.TestCase):
                 began = time.monotonic()
                 network.set_link("spark2", interface, "down")
                 while cluster.curl("/ready")[0] == 200:
-                    self.assertLess(time.monotonic() - began, LINK_SECONDS_MAX)
+                    self.assertLess(time.monotonic() - began, SECONDS_MAX)
                 took = time.monotonic() - began
                 ready, reason = cluster.curl("/ready")
                 # The other end of the cable is the head's own.
@@ -191,7 +207,7 @@ class PairTest(unittest.TestCase):
 
     def status_after(self, cluster, fault):
         """The status once an interface shows this fault and the head's doctor has looked."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SECONDS_MAX
         while True:
             status = json.loads(cluster.curl("/status.json")[1])
             interfaces = status["head"]["interfaces"] + [
@@ -202,6 +218,130 @@ class PairTest(unittest.TestCase):
                 return status
             self.assertLess(time.monotonic(), deadline, status)
             time.sleep(0.05)
+
+    def assert_nothing_was_started_again(self, cluster):
+        for name, log in cluster.logs.items():
+            text = log.read_text()
+            self.assertEqual(text.count("loaded in"), 1, f"{name}: weights were loaded again")
+            self.assertNotIn("; restart", text)
+
+    def test_a_cable_that_is_pulled_and_put_back_makes_new_interfaces_which_serve(self):
+        network = self.network
+        with SparkCluster(network, config_for(network), PROGRAM) as cluster:
+            cluster.wait_until_ready()
+            for half, plane in ((1, "data"), (0, "control")):
+                with self.subTest(plane):
+                    with network.unplugged(half):
+                        reason = self.wait_for_ready_to_say(cluster, "is gone")
+                    print(f"{plane} cable out: {reason}")
+                    began = time.monotonic()
+                    self.assert_serves_again(cluster)
+                    print(f"{plane} cable back: serves after {time.monotonic() - began:.2f} s")
+            self.assert_nothing_was_started_again(cluster)
+
+    def wait_for_ready_to_say(self, cluster, text):
+        deadline = time.monotonic() + SECONDS_MAX
+        while True:
+            status, reason = cluster.curl("/ready")
+            if status == 503 and text in reason:
+                return reason
+            self.assertLess(time.monotonic(), deadline, f"{status} {reason}\n{cluster.log_text()}")
+            time.sleep(0.1)
+
+    def wait_for_log(self, cluster, name, text):
+        deadline = time.monotonic() + SECONDS_MAX
+        while text not in cluster.logs[name].read_text():
+            self.assertLess(time.monotonic(), deadline, f"no '{text}'\n{cluster.log_text()}")
+            time.sleep(0.1)
+
+    def test_nodes_wait_for_a_link_that_is_down_when_they_start(self):
+        network = self.network
+        own = network.qsfp("spark1", 0)
+        for half in (0, 1):
+            network.set_link("spark2", network.qsfp("spark2", half), "down")
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            manager = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            manager.bind(f"{folder}/notify")
+            manager.settimeout(SECONDS_MAX)
+            cluster = stack.enter_context(SparkCluster(network, config_for(network), PROGRAM,
+                                                       {"NOTIFY_SOCKET": f"{folder}/notify"}))
+            # Told by log, manager and page, and all the while nobody gives up.
+            for name in network.names:
+                self.wait_for_log(cluster, name, f"waiting: node {name}: control.interface: "
+                                                 f"interface {network.qsfp(name, 0)} (")
+            while True:
+                status = manager.recv(4096).decode()
+                if f"waiting: pin: interface {own} (" in status and "is not up" in status:
+                    break
+            print(self.wait_for_ready_to_say(cluster, f"interface {own} ("))
+            interfaces = json.loads(cluster.curl("/status.json")[1])["head"]["interfaces"]
+            self.assertIn("is not up", interfaces[0]["fault"])
+            manager.close()
+            for half in (0, 1):
+                network.set_link("spark2", network.qsfp("spark2", half), "up", wait=half == 1)
+            self.assert_serves_again(cluster)
+            self.assert_nothing_was_started_again(cluster)
+
+    def test_nodes_wait_for_an_address_that_is_missing_when_they_start(self):
+        network = self.network
+        missing = [("spark1", 0), ("spark2", 1)]
+        for name, half in missing:
+            network.change_address(name, network.qsfp(name, half), "del")
+        with SparkCluster(network, config_for(network), PROGRAM) as cluster:
+            for name, half in missing:
+                self.wait_for_log(cluster, name, "does not hold the declared address "
+                                  + network.address(name, network.qsfp(name, half)))
+            print(self.wait_for_ready_to_say(cluster, "does not hold the declared address"))
+            for name, half in missing:
+                network.change_address(name, network.qsfp(name, half), "add")
+            self.assert_serves_again(cluster)
+            self.assert_nothing_was_started_again(cluster)
+
+    def test_a_rank_without_memory_gets_no_requests_and_then_ends(self):
+        network = self.network
+        with tempfile.NamedTemporaryFile("r+") as meminfo:
+            def have(mebibytes):
+                # In one write of one length: whoever reads meanwhile finds a number.
+                os.pwrite(meminfo.fileno(), b"MemAvailable: %12d kB\n" % (mebibytes << 10), 0)
+
+            have(100_000)
+            prepare = {"spark2": f"mount --bind {meminfo.name} /proc/meminfo"}
+            with SparkCluster(network, config_for(network), PROGRAM, prepare=prepare) as cluster:
+                cluster.wait_until_ready()
+                have(RESERVE_MIB // 2)
+                reason = self.wait_for_ready_to_say(cluster, "rank 1 (node spark2): only 32 MiB of "
+                                                             "memory are to be had")
+                print(reason)
+                have(100_000)
+                self.assert_serves_again(cluster)
+                self.assert_nothing_was_started_again(cluster)
+                have(RESERVE_MIB // 8)
+                self.wait_for_log(cluster, "spark2", "the rank ends before the machine freezes")
+                self.wait_for_log(cluster, "spark2", "; restart 1 of 5")
+                have(100_000)
+                self.assert_serves_again(cluster)
+                self.assertEqual(cluster.logs["spark1"].read_text().count("loaded in"), 1)
+
+    def test_an_address_counts_on_its_own_interface_only(self):
+        network = self.network
+        with SparkCluster(network, config_for(network), PROGRAM) as cluster:
+            cluster.wait_until_ready()
+            for name, half, plane in (("spark2", 1, "data"), ("spark1", 0, "control")):
+                with self.subTest(plane):
+                    own = network.qsfp(name, half)
+                    network.change_address(name, own, "del")
+                    network.change_address(name, own, "add", on="wlP9s9")
+                    self.wait_for_ready_to_say(cluster, "is held by interface wlP9s9")
+                    network.change_address(name, own, "del", on="wlP9s9")
+                    network.change_address(name, own, "add")
+                    self.assert_serves_again(cluster)
+                    # A second holder is a fault while it is there, and none when it has left.
+                    network.change_address(name, own, "add", on="wlP9s9")
+                    self.wait_for_ready_to_say(cluster, "is held by interface wlP9s9")
+                    network.change_address(name, own, "del", on="wlP9s9")
+                    self.assert_serves_again(cluster)
+            self.assert_nothing_was_started_again(cluster)
 
     def test_dropped_packets_are_reported_by_deadlines_and_nothing_goes_elsewhere(self):
         if why_no_drops():
@@ -215,7 +355,7 @@ class PairTest(unittest.TestCase):
                 with network.sniffed(frames):
                     began = time.monotonic()
                     with network.dropping(half):
-                        rest = client.communicate(timeout=120)[0]
+                        rest = client.communicate(timeout=SECONDS_MAX)[0]
                         took = time.monotonic() - began
                         ready, reason = cluster.curl("/ready")
                         ranks = json.loads(cluster.curl("/status.json")[1])["ranks"]
@@ -223,7 +363,6 @@ class PairTest(unittest.TestCase):
                 print(f"{plane} packets dropped: the client's error after {took:.2f} s; /ready: "
                       f"{reason}")
                 self.assertIn('"error"', rest)
-                self.assertLess(took, LINK_SECONDS_MAX)
                 self.assertEqual(ready, 503)
                 self.assertNotIn("lost its link", cluster.log_text())
                 if plane == "data":

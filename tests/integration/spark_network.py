@@ -107,10 +107,28 @@ class SparkNetwork:
             return f"{DECOYS[interface]}.{last}"
         return f"192.168.{178 if interface.startswith('enP2') else 177}.{last}"
 
-    def set_link(self, name: str, interface: str, state: str) -> None:
-        """Up: returns when every cable says so."""
+    def set_link(self, name: str, interface: str, state: str, wait: bool = True) -> None:
+        """Up: returns when every cable says so, unless told not to wait."""
         self.ip(name, "link", "set", interface, state)
-        if state == "up":
+        if state == "up" and wait:
+            self._wait_until_up()
+
+    def change_address(self, name: str, interface: str, change: str, on: str = "") -> None:
+        """`change` (add, del) of the address that belongs to the interface, on it or on another."""
+        self.ip(name, "address", change, self.address(name, interface) + "/24", "dev",
+                on or interface)
+
+    @contextlib.contextmanager
+    def unplugged(self, half: int):
+        """The cable of this half is out, which removes its interface at both ends. When it is back
+        in they are new ones of the same names."""
+        self.ip("spark1", "link", "del", self.qsfp("spark1", half))
+        try:
+            yield
+        finally:
+            self._plug(half)
+            for name in self.names:
+                self._configure(name, self.qsfp(name, half))
             self._wait_until_up()
 
     @contextlib.contextmanager
@@ -196,18 +214,23 @@ class SparkNetwork:
             self._bridge(decoy)
         if len(self.names) == 2:
             for half in (0, 1):
-                self._veth("spark1", self.qsfp("spark1", half), "spark2", self.qsfp("spark2", half))
+                self._plug(half)
         else:
             for half in (0, 1):
                 self._bridge(self.qsfp("spark1", half))
         for name in self.names:
             for interface in [*DECOYS, self.qsfp(name, 0), self.qsfp(name, 1)]:
-                mtu = "9000" if "s0f" in interface else "1500"
-                self.ip(name, "link", "set", interface, "mtu", mtu, "up")
-                self.ip(name, "address", "add", self.address(name, interface) + "/24",
-                        "dev", interface)
+                self._configure(name, interface)
             self.ip(name, "route", "add", "default", "via", DECOYS["wlP9s9"] + ".254")
         self._wait_until_up()
+
+    def _plug(self, half: int) -> None:
+        self._veth("spark1", self.qsfp("spark1", half), "spark2", self.qsfp("spark2", half))
+
+    def _configure(self, name: str, interface: str) -> None:
+        mtu = "9000" if "s0f" in interface else "1500"
+        self.ip(name, "link", "set", interface, "mtu", mtu, "up")
+        self.change_address(name, interface, "add")
 
     def _bridge(self, interface: str) -> None:
         """A switch that joins `interface` of every Spark, as the gateway of the decoy's network."""
@@ -239,7 +262,10 @@ class SparkCluster:
 
     API = "http://127.0.0.1:8000"
 
-    def __init__(self, network: SparkNetwork, config: str, program: Path) -> None:
+    def __init__(self, network: SparkNetwork, config: str, program: Path,
+                 env: dict[str, str] | None = None, prepare: dict[str, str] | None = None) -> None:
+        """`env` is added to every node's environment; `prepare` are shell commands, by Spark, that
+        run before its node, among mounts that are its own."""
         self.network = network
         self.folder = tempfile.TemporaryDirectory()
         file = Path(self.folder.name) / "cluster.yaml"
@@ -248,9 +274,11 @@ class SparkCluster:
         self.nodes = {}
         for rank, name in enumerate(network.names):
             with self.logs[name].open("w") as log:
+                command = (prepare or {}).get(name, "true")
                 self.nodes[name] = network.start(
-                    name, str(program), "node", "--cluster", str(file), log=log,
-                    env={"NODE_RANK": str(rank), "NCCL_SOCKET_IFNAME": "wlP9s9"})
+                    name, "sh", "-c", f'{command} && exec "$@"', "sh", str(program), "node",
+                    "--cluster", str(file), log=log,
+                    env={"NODE_RANK": str(rank), "NCCL_SOCKET_IFNAME": "wlP9s9"} | (env or {}))
 
     def __enter__(self) -> "SparkCluster":
         return self

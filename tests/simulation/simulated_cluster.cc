@@ -50,8 +50,10 @@ void SimulatedCluster::StartHead() {
   loop.reform_pause = kReformPause;
   loop.step_timeout = std::chrono::seconds(10);
   loop.form_timeout = std::chrono::seconds(20);
-  newest_epoch_ += 1'000'000;  // as the clock would
-  loop.first_epoch = engine::Epoch(newest_epoch_);
+  // As the clock would, which is now and then behind that of the head before.
+  newest_epoch_ += 1'000'000;
+  const bool is_behind = world_.Chance(0.3);
+  loop.first_epoch = engine::Epoch(is_behind ? newest_epoch_ - 1'500'000 : newest_epoch_);
   head_->loop =
       std::make_unique<EngineLoop>(loop, *head_->cluster, world_, EngineLoop::Driver::kOwner);
 }

@@ -92,7 +92,7 @@ class SimulatedCluster {
   bool head_dies_ = false;
   std::optional<engine::Time> head_returns_;
   engine::Time head_hung_until_;
-  std::uint64_t newest_epoch_ = 1000;
+  std::uint64_t newest_epoch_ = 2'000'000;
   engine::Duration request_pause_{0};
   std::uint64_t request_chain_ = 0;
   std::vector<Client> clients_;

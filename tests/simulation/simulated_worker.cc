@@ -118,17 +118,24 @@ void SimulatedWorker::Say(const Stream& stream, What what) {
   });
 }
 
-void SimulatedWorker::SayFailure(const Stream& stream, const absl::Status& why) {
+void SimulatedWorker::SayFailure(const Stream& stream,
+                                 const absl::Status& why,
+                                 std::optional<engine::Epoch> newest_epoch) {
   LinkEnd end;
   end.why = absl::UnavailableError(why.message());
   end.said = true;
   end.blamed = engine::collective::BlamedPeer(why);
+  end.newest_epoch = newest_epoch;
   Say(stream, end);
 }
 
 void SimulatedWorker::Take(const Stream& stream, const SimulatedHello&) {
   if (stream->epoch < newest_epoch_ || stream->epoch <= formed_epoch_) {
-    SayFailure(stream, absl::AbortedError("this epoch is over"));
+    std::optional<engine::Epoch> newest;
+    if (lease_ == nullptr) {
+      newest = std::max(newest_epoch_, formed_epoch_);
+    }
+    SayFailure(stream, absl::AbortedError("this epoch is over"), newest);
     return;
   }
   EndSession(/*closes_stream=*/true);

@@ -89,7 +89,9 @@ class SimulatedWorker {
   void Later(engine::Duration delay, std::function<void()> action);
   template <typename What>
   void Say(const Stream& stream, What what);
-  void SayFailure(const Stream& stream, const absl::Status& why);
+  void SayFailure(const Stream& stream,
+                  const absl::Status& why,
+                  std::optional<engine::Epoch> newest_epoch = {});
   void SayLoaded();
   void Pulse();
   void RunNextPlan();

@@ -250,6 +250,16 @@ TEST_F(EngineLoopTest, AWorkerThatRefusesAHeadThatHasServedIsAskedAgain) {
   EXPECT_THAT(lost, ElementsAre(engine::Epoch(100)));
 }
 
+// As after a start by a clock that is behind.
+TEST_F(EngineLoopTest, AHeadThatBeganTooLowPassesTheEpochsOfAnEarlierOne) {
+  options_.reform_pause = std::chrono::milliseconds(1);
+  cluster_.newest_epoch = engine::Epoch(5'000);
+  cluster_.FailReforms({absl::AbortedError("rank 0: this worker has served epoch 5000")});
+  Start();
+  WaitForState(api::EngineState::kReady);
+  EXPECT_THAT(cluster_.epochs(), ElementsAre(engine::Epoch(100), engine::Epoch(5'001)));
+}
+
 TEST_F(EngineLoopTest, AWorkerThatRefusesAtTheStartIsFinal) {
   cluster_.FailReforms({absl::FailedPreconditionError("rank 1 refuses: another cluster.yaml")});
   Start();
@@ -309,7 +319,8 @@ TEST_F(DraftingLoopTest, MeasuresStepsOnceInAnEpochOfTheirOwn) {
   EXPECT_EQ(status.draft_alarm, "");
 
   cluster_.FailWhenIdle(absl::UnavailableError("rank 0 is lost"));
-  while (loop_->Status().epoch == 101) {
+  const engine::Time deadline = Soon();
+  while (loop_->Status().epoch == 101 && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   WaitForState(api::EngineState::kReady);

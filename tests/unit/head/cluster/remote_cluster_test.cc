@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace sparkspan::head::cluster {
 namespace {
@@ -24,12 +25,19 @@ class ScriptedLinks final : public WorkerLinks {
   engine::Time Now() const override { return clock_.Now(); }
   void Open(Rank rank, Epoch) override {
     open_[rank.value()] = true;
+    if (const auto what = first_words.find(rank.value()); what != first_words.end()) {
+      for (const WorkerMessage& message : what->second) {
+        Say(rank, message);
+      }
+      return;
+    }
     Say(rank, WorkerIdentity{});
-    WorkerLoaded loaded;
-    loaded.kv_blocks = 4;
-    Say(rank, loaded);
+    Say(rank, Loaded());
   }
-  void Close(Rank rank) override { open_[rank.value()] = false; }
+  void Close(Rank rank) override {
+    open_[rank.value()] = false;
+    std::erase_if(events_, [&](const LinkEvent& event) { return event.rank == rank; });
+  }
   bool IsOpen(Rank rank) const override {
     return open_.contains(rank.value()) && open_.at(rank.value());
   }
@@ -42,7 +50,15 @@ class ScriptedLinks final : public WorkerLinks {
     events_.pop_front();
     return event;
   }
+  static WorkerLoaded Loaded() {
+    WorkerLoaded loaded;
+    loaded.kv_blocks = 4;
+    return loaded;
+  }
   absl::Status SendFormGroup(Rank rank, const std::string&) override {
+    if (!answers_form_group) {
+      return absl::OkStatus();
+    }
     WorkerGroupFormed formed;
     const Rank peer(1 - rank.value());
     formed.peers.push_back({peer, "192.168.177.1:7200", "enp1s0f1np1", "device"});
@@ -62,6 +78,9 @@ class ScriptedLinks final : public WorkerLinks {
   void Say(Rank rank, WorkerMessage what) { events_.push_back({rank, 0, std::move(what), Now()}); }
 
   absl::StatusOr<engine::fabric::SocketPath> path = engine::fabric::SocketPath{};
+  // By rank: what its stream begins with, in place of identity and loaded.
+  std::map<int, std::vector<WorkerMessage>> first_words;
+  bool answers_form_group = true;
 
  private:
   engine::VirtualClock& clock_;
@@ -134,6 +153,69 @@ TEST_F(RemoteClusterTest, AnIdleHeadHearsOfALostLink) {
   EXPECT_THAT(std::string(lost.message()), HasSubstr(kFault));
   EXPECT_EQ(cluster_->Ranks()[1].state, "failed");
   EXPECT_EQ(cluster_->Ranks()[0].state, "waiting");
+}
+
+// What a worker says is believed only where the protocol has a place for it.
+TEST_F(RemoteClusterTest, MessagesOutOfPlaceEndTheFormingByName) {
+  const std::vector<std::pair<std::vector<WorkerMessage>, const char*>> cases = {
+      {{ScriptedLinks::Loaded()}, "that it has loaded"},
+      {{WorkerIdentity{}, ScriptedLinks::Loaded(), ScriptedLinks::Loaded()}, "that it has loaded"},
+      {{WorkerIdentity{}, WorkerIdentity{}}, "who it is"},
+      {{WorkerIdentity{}, WorkerGroupFormed{}}, "that it has formed a group"},
+      {{WorkerIdentity{}, engine::runtime::StepResult{}}, "what came of a step"},
+  };
+  std::uint64_t epoch = 1;
+  for (const auto& [words, what] : cases) {
+    links_->first_words[1] = words;
+    const absl::Status status =
+        cluster_->Reform(Epoch(++epoch), clock_.Now() + std::chrono::seconds(1));
+    EXPECT_TRUE(absl::IsInternal(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("rank 1 (node spark2"));
+  }
+  links_->first_words.clear();
+  EXPECT_TRUE(cluster_->Reform(Epoch(++epoch), clock_.Now() + std::chrono::seconds(1)).ok());
+}
+
+TEST_F(RemoteClusterTest, ARankThatIsFreeNamesTheEpochToPass) {
+  LinkEnd refusal;
+  refusal.why = absl::UnavailableError("epoch 2 is over: this worker has served epoch 900");
+  refusal.said = true;
+  links_->first_words[1] = {refusal};
+  // Held by a living head, it names none: this head goes on asking in vain.
+  EXPECT_TRUE(
+      absl::IsDeadlineExceeded(cluster_->Reform(Epoch(2), clock_.Now() + std::chrono::seconds(1))));
+  EXPECT_EQ(cluster_->NewestEpoch(), Epoch(0));
+  refusal.newest_epoch = Epoch(900);
+  links_->first_words[1] = {refusal};
+  EXPECT_TRUE(absl::IsAborted(cluster_->Reform(Epoch(3), clock_.Now() + std::chrono::seconds(1))));
+  EXPECT_EQ(cluster_->NewestEpoch(), Epoch(900));
+}
+
+TEST_F(RemoteClusterTest, AGroupThatDoesNotFormSaysWhatEachRankWaitsFor) {
+  links_->answers_form_group = false;
+  absl::Status late = cluster_->Reform(Epoch(2), clock_.Now() + std::chrono::milliseconds(500));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(late)) << late;
+  EXPECT_THAT(
+      std::string(late.message()),
+      HasSubstr("rank 1 (node spark2, 0.0.0.0:0) is loaded: waits for its data connections"));
+  EXPECT_EQ(cluster_->Ranks()[0].detail, "waits for its data connections");
+  links_->first_words[1] = {};
+  links_->path = absl::UnavailableError("interface enp1s0f0np0 is not up");
+  late = cluster_->Reform(Epoch(3), clock_.Now() + std::chrono::milliseconds(500));
+  EXPECT_THAT(std::string(late.message()),
+              HasSubstr("is connecting: interface enp1s0f0np0 is not up"));
+  EXPECT_THAT(std::string(late.message()), testing::Not(HasSubstr("rank 0")));
+}
+
+TEST_F(RemoteClusterTest, ShowsTheMemoryOfEachRanksMachine) {
+  WorkerFabric fabric = Fabric(10, 0);
+  fabric.memory_available_bytes = 5'000;
+  fabric.memory_shortage = "only 5000 bytes";
+  links_->Say(Rank(1), fabric);
+  ASSERT_TRUE(cluster_->Watch().ok());
+  EXPECT_EQ(cluster_->Ranks()[1].memory_available_bytes, 5'000);
+  EXPECT_EQ(cluster_->Ranks()[1].memory_shortage, "only 5000 bytes");
 }
 
 TEST_F(RemoteClusterTest, ABrokenStreamIsExplainedByTheRelay) {

@@ -88,6 +88,8 @@ class ScriptedCluster final : public engine::runtime::Cluster {
     return absl::OkStatus();
   }
 
+  engine::Epoch NewestEpoch() const override { return newest_epoch; }
+
   void FailReforms(std::deque<absl::Status> faults) {
     const std::lock_guard lock(mutex_);
     reform_faults_ = std::move(faults);
@@ -112,6 +114,7 @@ class ScriptedCluster final : public engine::runtime::Cluster {
   // loop starts.
   std::function<absl::Status(const engine::runtime::StepPlan&)> before_result;
   std::atomic<bool> accepts_drafts{true};
+  engine::Epoch newest_epoch;  // that a rank has served. Set before the loop starts
 
  private:
   mutable std::mutex mutex_;

@@ -44,6 +44,8 @@ v1::WorkerMessage GoodFabric() {
   peer.set_rank(1);
   peer.set_sent_bytes(7);
   peer.set_received_bytes(8);
+  fabric.mutable_memory()->set_available_bytes(9);
+  fabric.mutable_memory()->set_shortage("a\nb");
   return message;
 }
 
@@ -61,6 +63,8 @@ TEST(WorkerMessage, FabricKeepsEveryField) {
   EXPECT_EQ(fabric.peers[0].rank, engine::Rank(1));
   EXPECT_EQ(fabric.peers[0].sent_bytes, 7u);
   EXPECT_EQ(fabric.peers[0].received_bytes, 8u);
+  EXPECT_EQ(fabric.memory_available_bytes, 9);
+  EXPECT_EQ(fabric.memory_shortage, "a b");
 }
 
 TEST(WorkerMessage, WhatMakesNoSenseEndsTheStreamByName) {
@@ -84,6 +88,9 @@ TEST(WorkerMessage, WhatMakesNoSenseEndsTheStreamByName) {
   }
   EXPECT_THAT(WhyBroken(message), HasSubstr("65 phases"));
   EXPECT_THAT(WhyBroken(v1::WorkerMessage()), HasSubstr("a kind that wire version"));
+  message = {};
+  message.mutable_failure()->set_newest_epoch(std::numeric_limits<std::uint64_t>::max());
+  EXPECT_THAT(WhyBroken(message), HasSubstr("18446744073709551615")) << "nothing comes after it";
 }
 
 // What a worker says goes into logs and pages.
@@ -94,6 +101,7 @@ TEST(WorkerMessage, TextsAreCutAndCleaned) {
   const auto end = std::get<LinkEnd>(Decode(message));
   EXPECT_TRUE(end.said);
   EXPECT_EQ(end.blamed, engine::Rank(3));
+  EXPECT_FALSE(end.newest_epoch.has_value());
   EXPECT_THAT(std::string(end.why.message()), testing::StartsWith("first second"));
   EXPECT_EQ(end.why.message().size(), 4096u);
 }

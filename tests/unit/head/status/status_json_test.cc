@@ -40,6 +40,8 @@ TEST(StatusJson, HasWhatThePageShows) {
   api::RankStatus& rank = engine.ranks.emplace_back();
   rank.rank = 1;
   rank.interfaces = {interface};
+  rank.memory_available_bytes = 13;
+  rank.memory_shortage = "only 13 bytes";
   rank.rails.push_back({"data", "rank 0", "enp1s0f1np1", "192.168.177.2:9", "device", 11, 12});
   engine.last_failure = api::FailureStatus{100,
                                            7,
@@ -67,6 +69,8 @@ TEST(StatusJson, HasWhatThePageShows) {
   EXPECT_EQ(shown["received_bytes_per_second"], 8.5);
   EXPECT_EQ(status["ranks"][0]["rails"][0]["sent_bytes"], 11);
   EXPECT_EQ(status["ranks"][0]["rails"][0]["binding"], "device");
+  EXPECT_EQ(status["ranks"][0]["memory_available_bytes"], 13);
+  EXPECT_EQ(status["ranks"][0]["memory_shortage"], "only 13 bytes");
   EXPECT_EQ(status["last_failure"]["epoch"], 7);
   EXPECT_EQ(status["last_failure"]["findings"][0]["id"], "interface.link");
   EXPECT_EQ(status["last_failure"]["findings"][0]["next_step"], "d");
