@@ -20,7 +20,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from local_cluster import LocalCluster, Process  # noqa: E402
+from local_cluster import SECONDS_MAX, LocalCluster, Process  # noqa: E402
 
 FAULTS = int(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 20
 RANKS = 2
@@ -84,13 +84,23 @@ class FaultsTest(unittest.TestCase):
         self.assertEqual(cluster.chat(COUNT), COUNTED)
         return at
 
+    def running_request(self, cluster: LocalCluster) -> InFlight:
+        request = InFlight(cluster)
+        request.start()
+        self.assertTrue(request.running.wait(SECONDS_MAX), "no token came")
+        time.sleep(self.random.uniform(0, 0.3))
+        return request
+
+    def assert_broken_off(self, request: InFlight) -> None:
+        """Its client has learned of the end, and not by an answer."""
+        request.join(SECONDS_MAX)
+        self.assertFalse(request.is_alive(), "the client still waits")
+        self.assertIsNone(request.finish_reason, "it looks as if it had been answered")
+
     def lose_rank(self, cluster: LocalCluster, kind: str) -> None:
         victim = self.random.randrange(RANKS)
         worker = cluster.workers[victim]
-        request = InFlight(cluster)
-        request.start()
-        request.running.wait(60)
-        time.sleep(self.random.uniform(0, 0.3))
+        request = self.running_request(cluster)
         struck = time.time()
         if kind == "rank killed":
             worker.kill()
@@ -103,9 +113,8 @@ class FaultsTest(unittest.TestCase):
         self.assertIn(victim, lost, status)
         self.false_alarms += len(lost) - 1
         self.assertIn(f"rank {victim}", status["detail"])
-        request.join(60)
+        self.assert_broken_off(request)
         self.assertIsNotNone(request.error, "the request in flight ended without an error")
-        self.assertIsNone(request.finish_reason, "it looks as if it had been answered")
         survivors = {other.pid for other in cluster.workers if other is not worker}
         returned = time.time()
         if kind == "rank killed":
@@ -116,10 +125,7 @@ class FaultsTest(unittest.TestCase):
         self.assertEqual(survivors, {other.pid for other in cluster.workers if other is not worker})
 
     def lose_head(self, cluster: LocalCluster, kind: str) -> None:
-        request = InFlight(cluster)
-        request.start()
-        request.running.wait(60)
-        time.sleep(self.random.uniform(0, 0.3))
+        request = self.running_request(cluster)
         struck = time.time()
         if kind == "head killed":
             cluster.head.kill()
@@ -136,8 +142,9 @@ class FaultsTest(unittest.TestCase):
             cluster.head.start()
         else:
             cluster.head.signal(signal.SIGCONT)
-        request.join(60)
-        self.assertIsNone(request.finish_reason, "it looks as if it had been answered")
+        self.assert_broken_off(request)
+        if kind == "head stopped":
+            self.assertIsNotNone(request.error, "the request in flight ended without an error")
         # A head that was stopped must find out that it has lost its ranks before it is asked.
         if kind == "head stopped":
             cluster.wait("the head's notice",
