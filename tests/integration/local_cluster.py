@@ -71,14 +71,17 @@ class Process:
 
 
 class LocalCluster:
-    """A head and a worker per rank, with certificates; used as a context."""
+    """A head and a worker per rank, with certificates; used as a context.
 
-    def __init__(self, ranks: int = 2) -> None:
+    `silence_ms` is ten times what a cluster has: a process of a busy machine is no dead one.
+    """
+
+    def __init__(self, ranks: int = 2, silence_ms: int = 10_000) -> None:
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
         self.port = free_port()
         file = root / "cluster.yaml"
-        file.write_text(self.yaml(ranks, root))
+        file.write_text(self.yaml(ranks, silence_ms, root))
         subprocess.run([BIN / "sparkspan", "certs", "--cluster", file, "--out", root / "tls"],
                        check=True, stdout=subprocess.DEVNULL)
         self.workers = [
@@ -87,7 +90,7 @@ class LocalCluster:
                     root) for rank in range(ranks)]
         self.head = Process("head", [str(BIN / "sparkspan-head"), "--cluster", str(file)], root)
 
-    def yaml(self, ranks: int, root: Path) -> str:
+    def yaml(self, ranks: int, silence_ms: int, root: Path) -> str:
         node = root / "tls" / "local"
         return json.dumps({
             "version": 1, "cluster": "faults", "head": "local",
@@ -95,8 +98,7 @@ class LocalCluster:
             "limits": {"context_length": 2048, "sequences": 4, "step_rows": 256,
                        "kv_tokens": 8192, "memory_reserve": 0},
             "api": {"address": "127.0.0.1", "port": self.port, "tls": {"plaintext": True}},
-            # Ten times what a cluster has: a process of a busy machine is no dead one.
-            "timeouts": {"silence_ms": 10_000},
+            "timeouts": {"silence_ms": silence_ms},
             "control_tls": {"authority": f"{node}/authority.pem", "certificate": f"{node}/node.pem",
                             "key": f"{node}/node.key"},
             "nodes": [{"name": "local", "control": {"interface": "lo", "address": "127.0.0.1"},
