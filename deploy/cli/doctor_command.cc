@@ -83,6 +83,7 @@ absl::StatusOr<int> Examine(const DoctorOptions& options) {
     return 0;
   }
   doctor::Report report = doctor::Examine({config, *node, facts});
+  doctor::CheckRelease(config, &report);
   if (options.peers) {
     doctor::ProbePeers(config, *node, options.probe_port, own, &report);
   } else {

@@ -50,6 +50,7 @@ Interface ReadInterface(const fs::path& folder) {
   interface.pcie_width = ReadNumber(folder / "device" / "current_link_width");
   interface.pcie_width_max = ReadNumber(folder / "device" / "max_link_width");
   interface.pcie_speed = ReadLine(folder / "device" / "current_link_speed");
+  interface.pcie_speed_max = ReadLine(folder / "device" / "max_link_speed");
   std::error_code fault;
   interface.is_wireless =
       fs::exists(folder / "wireless", fault) || fs::exists(folder / "phy80211", fault);
@@ -118,6 +119,21 @@ absl::StatusOr<std::vector<Interface>> ListInterfaces(const fs::path& sysfs,
     interfaces.push_back(std::move(interface));
   }
   return interfaces;
+}
+
+std::string CageOf(const Interface& interface) {
+  if (!interface.phys_port_name.empty()) {
+    return interface.phys_port_name;
+  }
+  const std::size_t dot = interface.pci_address.rfind('.');
+  return interface.driver != "mlx5_core" || dot == std::string::npos
+             ? ""
+             : "f" + interface.pci_address.substr(dot + 1);
+}
+
+bool AreHalves(const Interface& a, const Interface& b) {
+  return a.name != b.name && !CageOf(a).empty() && CageOf(a) == CageOf(b) &&
+         a.pci_address.substr(0, 4) != b.pci_address.substr(0, 4);
 }
 
 std::string Describe(const Interface& interface) {
