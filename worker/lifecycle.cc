@@ -122,9 +122,9 @@ Lifecycle::Lifecycle(ClusterConfig config,
 absl::Status Lifecycle::WatchInterfaces() {
   ASSIGN_OR_RETURN(interfaces_,
                    engine::fabric::PinMonitor::Start(
-                       "/sys", engine::config::PlanePins(node_), [this](const std::string& fault) {
-                         Abort(absl::UnavailableError(fault));
-                       }));
+                       "/sys",
+                       engine::config::PlanePins(config_, node_),
+                       [this](const std::string& fault) { Abort(absl::UnavailableError(fault)); }));
   return absl::OkStatus();
 }
 

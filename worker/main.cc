@@ -17,6 +17,8 @@
 #include "engine/config/node_environment.h"
 #include "engine/config/own_credentials.h"
 #include "engine/config/parse_cluster_config.h"
+#include "engine/doctor/machine.h"
+#include "engine/doctor/node_examiner.h"
 #include "engine/fabric/address.h"
 #include "engine/identity/role.h"
 #include "engine/identity/tls_version.h"
@@ -115,6 +117,8 @@ absl::Status Run(const Options& options, engine::StopSignal& stop) {
       service_options.head_address = engine::fabric::ToString(node.control.address);
     }
   }
+  service_options.examiner = std::make_shared<engine::doctor::NodeExaminer>(
+      config, NodeOf(config, rank).name, engine::doctor::ThisMachine(), SPARKSPAN_VERSION);
   ASSIGN_OR_RETURN(const auto service, Service::Start(service_options, *lifecycle));
   LOG(INFO) << "waiting for the head at " << engine::fabric::ToString(control);
   WaitForStop(*lifecycle,

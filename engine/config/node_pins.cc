@@ -18,6 +18,19 @@ absl::Status Verify(const NodeConfig& node, const char* plane, const fabric::Dec
   return fabric::VerifyPin(key, pin, interfaces, addresses).status();
 }
 
+// As NCCL names what carries its exchanges.
+const char* NetName(DataTransport transport) {
+  switch (transport) {
+    case DataTransport::kRails:
+      return "IB";
+    case DataTransport::kTcp:
+      return "TCP";
+    case DataTransport::kLocal:
+      break;
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::Status VerifyControlPin(const NodeConfig& node) {
@@ -29,14 +42,34 @@ absl::Status VerifyPins(const NodeConfig& node) {
   return Verify(node, "bootstrap", node.bootstrap);
 }
 
-std::vector<fabric::PlanePin> PlanePins(const NodeConfig& node) {
-  std::vector<fabric::PlanePin> pins = {{.pin = node.control, .control = true, .data = false}};
-  if (node.bootstrap == node.control) {
-    pins[0].data = !node.ranks.empty();
-  } else if (!node.ranks.empty()) {
-    pins.push_back({.pin = node.bootstrap, .control = false, .data = true});
+std::vector<fabric::PlanePin> PlanePins(const ClusterConfig& config, const NodeConfig& node) {
+  std::vector<fabric::PlanePin> pins = {{.pin = node.control, .control = true}};
+  if (!node.ranks.empty() && !(node.bootstrap == node.control)) {
+    pins.push_back({.pin = node.bootstrap});
+  }
+  for (const NodeConfig& peer : config.nodes) {
+    if (peer.name == config.head && peer.name != node.name) {
+      pins.front().peers.push_back(peer.control.address);
+    }
+    if (!peer.ranks.empty() && !node.ranks.empty() && peer.name != node.name) {
+      pins.back().peers.push_back(peer.bootstrap.address);
+    }
+  }
+  if (!node.ranks.empty()) {
+    pins.back().data = true;
+    pins.back().net = NetName(node.data);
   }
   return pins;
+}
+
+fabric::PlanePin HeadPin(const ClusterConfig& config, const NodeConfig& node) {
+  fabric::PlanePin pin{.pin = node.control, .control = true};
+  for (const NodeConfig& peer : config.nodes) {
+    if (!peer.ranks.empty() && peer.name != node.name) {
+      pin.peers.push_back(peer.control.address);
+    }
+  }
+  return pin;
 }
 
 }  // namespace sparkspan::engine::config

@@ -28,9 +28,12 @@ std::uint32_t Ipv4Bits(const sockaddr* address) {
   return ntohl(ipv4.sin_addr.s_addr);
 }
 
-Interface ReadInterface(const fs::path& folder) {
+}  // namespace
+
+Interface ReadInterface(const fs::path& sysfs, const std::string& name) {
+  const fs::path folder = sysfs / "class" / "net" / name;
   Interface interface;
-  interface.name = folder.filename().string();
+  interface.name = name;
   interface.index = static_cast<int>(ReadNumber(folder / "ifindex").value_or(0));
   interface.operstate = ReadLine(folder / "operstate");
   interface.carrier = ReadNumber(folder / "carrier").value_or(0) == 1;
@@ -39,6 +42,7 @@ Interface ReadInterface(const fs::path& folder) {
   if (interface.speed_mbps.value_or(0) <= 0) {
     interface.speed_mbps.reset();
   }
+  interface.duplex = ReadLine(folder / "duplex");
   interface.mtu = ReadNumber(folder / "mtu").value_or(0);
   interface.mac = ReadLine(folder / "address");
   interface.phys_port_name = ReadLine(folder / "phys_port_name");
@@ -56,6 +60,8 @@ Interface ReadInterface(const fs::path& folder) {
       fs::exists(folder / "wireless", fault) || fs::exists(folder / "phy80211", fault);
   return interface;
 }
+
+namespace {
 
 absl::StatusOr<std::vector<InterfaceAddress>> ListAddresses() {
   ifaddrs* list = nullptr;
@@ -111,7 +117,7 @@ absl::StatusOr<std::vector<Interface>> ListInterfaces(const fs::path& sysfs,
     if (!fs::is_directory(folder / name, fault)) {
       continue;
     }
-    Interface interface = ReadInterface(folder / name);
+    Interface interface = ReadInterface(sysfs, name);
     std::copy_if(held.begin(),
                  held.end(),
                  std::back_inserter(interface.addresses),

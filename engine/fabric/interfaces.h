@@ -50,6 +50,7 @@ struct Interface {
   std::string operstate;  // up, down, lowerlayerdown, unknown (loopback, tun), ...
   bool carrier = false;
   std::optional<std::int64_t> speed_mbps;
+  std::string duplex;  // full, half
   std::int64_t mtu = 0;
   std::string driver;  // Of its PCI or USB function; empty for virtual ones.
   std::string mac;
@@ -69,6 +70,10 @@ struct Interface {
   // interfaces without link detection say it.
   bool is_up() const { return operstate == "up" || (operstate == "unknown" && carrier); }
 };
+
+// The interface of this name as <sysfs>/class/net has it, without its addresses. All fields are
+// empty where there is none.
+Interface ReadInterface(const std::filesystem::path& sysfs, const std::string& name);
 
 // The machine's interfaces in the order of their names. `sysfs` is "/sys" or a fixture.
 absl::StatusOr<std::vector<Interface>> ListInterfaces(const std::filesystem::path& sysfs,
