@@ -63,21 +63,22 @@ TEST(WorkerMessage, FabricKeepsEveryField) {
   const auto fabric = std::get<WorkerFabric>(Decode(GoodFabric()));
   EXPECT_EQ(fabric.sampled.time_since_epoch(), std::chrono::milliseconds(12'345));
   ASSERT_EQ(fabric.interfaces.size(), 1u);
-  const engine::fabric::PinSample expected{
-      {.pin = {"enp1s0f1np1", {0xC0A8B102}}, .control = false, .data = true, .net = "TCP"},
-      5,
-      "",
-      {1, 2, 3, 4, 5, 6},
-      {.mtu = 9'000,
-       .speed_mbps = 200'000,
-       .duplex = "full",
-       .pcie_width = 4,
-       .pcie_speed = "32.0 GT/s PCIe",
-       .driver = "mlx5_core",
-       .rdma_device = "rocep1s0f0",
-       .gid_index = 3,
-       .gid = "::ffff:192.168.177.2",
-       .network_namespace = "net:[4026531840]"}};
+  engine::fabric::PinSample expected;
+  expected.declared.pin = {"enp1s0f1np1", {0xC0A8B102}};
+  expected.declared.data = true;
+  expected.declared.net = "TCP";
+  expected.interface_index = 5;
+  expected.counters = {1, 2, 3, 4, 5, 6};
+  expected.link = {.mtu = 9'000,
+                   .speed_mbps = 200'000,
+                   .duplex = "full",
+                   .pcie_width = 4,
+                   .pcie_speed = "32.0 GT/s PCIe",
+                   .driver = "mlx5_core",
+                   .rdma_device = "rocep1s0f0",
+                   .gid_index = 3,
+                   .gid = "::ffff:192.168.177.2",
+                   .network_namespace = "net:[4026531840]"};
   EXPECT_EQ(fabric.interfaces[0], expected);
   ASSERT_EQ(fabric.peers.size(), 1u);
   EXPECT_EQ(fabric.peers[0].rank, engine::Rank(1));
