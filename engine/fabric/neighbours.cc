@@ -1,24 +1,24 @@
 #include "engine/fabric/neighbours.h"
 
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <sstream>
-#include <thread>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/status.h"
 #include "engine/base/unique_fd.h"
 #include "engine/fabric/kernel_files.h"
+#include "engine/fabric/netlink.h"
 
 namespace sparkspan::engine::fabric {
 namespace {
 
 constexpr std::uint16_t kDiscardPort = 9;
 constexpr unsigned kAnswered = 0x2;  // ATF_COM
-constexpr std::chrono::milliseconds kLookInterval{10};
 
 sockaddr_in SocketAddress(Ipv4Address address, std::uint16_t port) {
   sockaddr_in socket_address{};
@@ -73,18 +73,17 @@ std::vector<Neighbour> ParseNeighbours(std::string_view table) {
 }
 
 absl::StatusOr<std::string> FindNeighbour(const DeclaredPin& pin, Ipv4Address peer, Time deadline) {
-  const absl::Status sent = SendOne(pin, peer);
-  if (!sent.ok()) {
-    return sent;
-  }
-  do {
+  ASSIGN_OR_RETURN(const NetlinkSocket news, NetlinkSocket::Open(RTMGRP_NEIGH));
+  RETURN_IF_ERROR(SendOne(pin, peer));
+  absl::Status waited;
+  while (waited.ok() || absl::IsDataLoss(waited)) {
     for (const Neighbour& neighbour : ParseNeighbours(ReadText("/proc/net/arp").value_or(""))) {
       if (neighbour.address == peer && neighbour.interface == pin.interface) {
         return neighbour.mac;
       }
     }
-    std::this_thread::sleep_for(kLookInterval);
-  } while (std::chrono::steady_clock::now() < deadline);
+    waited = news.Receive(deadline).status();
+  }
   return absl::DeadlineExceededError(
       absl::StrFormat("nobody answers for %s on %s", ToString(peer), pin.interface));
 }
