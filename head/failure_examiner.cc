@@ -1,5 +1,6 @@
 #include "head/failure_examiner.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -12,14 +13,15 @@ namespace {
 using engine::doctor::Finding;
 using engine::doctor::Outcome;
 
-std::vector<api::FindingStatus> ComplaintsOf(const engine::doctor::Report& report) {
+std::vector<api::FindingStatus> ComplaintsOf(const std::string& node,
+                                             const engine::doctor::Report& report) {
   std::vector<api::FindingStatus> complaints;
   for (const Outcome outcome : {Outcome::kFailure, Outcome::kWarning}) {
     for (const Finding& finding : report.findings()) {
       if (finding.outcome == outcome) {
         complaints.push_back({finding.id,
                               std::string(ToString(outcome)),
-                              finding.subject,
+                              "node " + node + ": " + finding.subject,
                               finding.found,
                               finding.expected,
                               finding.next_step});
@@ -31,9 +33,9 @@ std::vector<api::FindingStatus> ComplaintsOf(const engine::doctor::Report& repor
 
 }  // namespace
 
-FailureExaminer::FailureExaminer(std::string node, Examine examine)
-    : node_(std::move(node)),
-      examine_(std::move(examine)),
+FailureExaminer::FailureExaminer(std::vector<ExaminedNode> nodes, engine::Duration retry_interval)
+    : nodes_(std::move(nodes)),
+      retry_interval_(retry_interval),
       thread_("examiner", [this] { Run(); }) {}
 
 FailureExaminer::~FailureExaminer() {
@@ -55,48 +57,85 @@ void FailureExaminer::Begin(std::uint64_t epoch) {
 
 void FailureExaminer::Describe(api::FailureStatus* failure) const {
   const std::lock_guard lock(mutex_);
-  if (examined_ != failure->epoch) {
-    failure->examination = absl::StrFormat("node %s is being looked at", node_);
-    return;
+  failure->examination.clear();
+  failure->findings.clear();
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    const bool is_begun = examined_ == failure->epoch && !examinations_[i].text.empty();
+    failure->examination +=
+        (i == 0 ? "" : "; ") +
+        (is_begun ? examinations_[i].text
+                  : absl::StrFormat("node %s is being looked at", nodes_[i].name));
+    if (is_begun) {
+      const auto& findings = examinations_[i].findings;
+      failure->findings.insert(failure->findings.end(), findings.begin(), findings.end());
+    }
   }
-  failure->examination = examination_;
-  failure->findings = findings_;
+}
+
+FailureExaminer::Examination FailureExaminer::Examine(const ExaminedNode& node) {
+  const auto began = std::chrono::steady_clock::now();
+  const absl::StatusOr<engine::doctor::Report> report = node.examine();
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  if (!report.ok()) {
+    return {
+        absl::StrFormat("node %s could not be looked at: %s", node.name, report.status().message()),
+        !absl::IsUnavailable(report.status()) && !absl::IsDeadlineExceeded(report.status()),
+        {}};
+  }
+  return {absl::StrFormat("node %s was looked at for %.2f s: %d failures, %d warnings",
+                          node.name,
+                          took.count(),
+                          report->Count(Outcome::kFailure),
+                          report->Count(Outcome::kWarning)),
+          true,
+          ComplaintsOf(node.name, *report)};
+}
+
+bool FailureExaminer::Pause() {
+  std::unique_lock lock(mutex_);
+  return !changed_.wait_for(
+      lock, retry_interval_, [&] { return stopping_ || wanted_.has_value(); });
+}
+
+void FailureExaminer::ExamineAll(std::uint64_t epoch) {
+  {
+    const std::lock_guard lock(mutex_);
+    examined_ = epoch;
+    examinations_.assign(nodes_.size(), {});
+  }
+  const engine::Time deadline = std::chrono::steady_clock::now() + kReturnTimeout;
+  std::vector<bool> is_over(nodes_.size());
+  do {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      if (is_over[i]) {
+        continue;
+      }
+      Examination examination = Examine(nodes_[i]);
+      is_over[i] = examination.is_over;
+      if (is_over[i]) {
+        LOG(INFO) << "after the loss of epoch " << epoch << ": " << examination.text;
+      }
+      for (const api::FindingStatus& finding : examination.findings) {
+        LOG(WARNING) << finding.id << ": " << finding.subject << ": " << finding.found
+                     << "; next: " << finding.next_step;
+      }
+      const std::lock_guard lock(mutex_);
+      examinations_[i] = std::move(examination);
+    }
+  } while (std::find(is_over.begin(), is_over.end(), false) != is_over.end() &&
+           std::chrono::steady_clock::now() < deadline && Pause());
 }
 
 void FailureExaminer::Run() {
-  std::unique_lock lock(mutex_);
   while (true) {
+    std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return stopping_ || wanted_.has_value(); });
     if (stopping_) {
       return;
     }
     const std::uint64_t epoch = *std::exchange(wanted_, std::nullopt);
     lock.unlock();
-    const auto began = std::chrono::steady_clock::now();
-    const absl::StatusOr<engine::doctor::Report> report = examine_();
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-    std::vector<api::FindingStatus> findings;
-    std::string examination;
-    if (report.ok()) {
-      findings = ComplaintsOf(*report);
-      examination = absl::StrFormat("node %s was looked at for %.2f s: %d failures, %d warnings",
-                                    node_,
-                                    took.count(),
-                                    report->Count(Outcome::kFailure),
-                                    report->Count(Outcome::kWarning));
-    } else {
-      examination =
-          absl::StrFormat("node %s could not be looked at: %s", node_, report.status().message());
-    }
-    LOG(INFO) << "after the loss of epoch " << epoch << ": " << examination;
-    for (const api::FindingStatus& finding : findings) {
-      LOG(WARNING) << finding.id << ": " << finding.subject << ": " << finding.found
-                   << "; next: " << finding.next_step;
-    }
-    lock.lock();
-    examined_ = epoch;
-    examination_ = std::move(examination);
-    findings_ = std::move(findings);
+    ExamineAll(epoch);
   }
 }
 

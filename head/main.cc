@@ -35,6 +35,7 @@
 #include "head/cluster/interface_meter.h"
 #include "head/cluster/readiness.h"
 #include "head/cluster/remote_cluster.h"
+#include "head/cluster/worker_examiner.h"
 #include "head/failure_examiner.h"
 #include "head/http/server.h"
 #include "head/http/service.h"
@@ -53,6 +54,8 @@ constexpr std::string_view kUsage =
     "Serves the API of the cluster that FILE (cluster.yaml) describes.\n";
 constexpr std::chrono::milliseconds kPollInterval{100};
 constexpr std::chrono::seconds kDrainTimeout{30};
+constexpr std::chrono::seconds kExamineTimeout{10};  // of a node by its worker
+constexpr std::chrono::seconds kExamineAgain{1};
 
 // Steps of starting and how long each took, for the log and the status page.
 class Phases {
@@ -72,12 +75,12 @@ class Phases {
 // The head's own interfaces: who asks for the status samples them.
 class OwnInterfaces {
  public:
-  static absl::StatusOr<std::unique_ptr<OwnInterfaces>> Watch(const NodeConfig& node) {
+  static absl::StatusOr<std::unique_ptr<OwnInterfaces>> Watch(const ClusterConfig& config,
+                                                              const NodeConfig& node) {
     auto own = std::make_unique<OwnInterfaces>();
     // The relays end what a lost link breaks, and say so.
     ASSIGN_OR_RETURN(own->monitor_,
-                     engine::fabric::PinMonitor::Start(
-                         "/sys", {{.pin = node.control, .control = true, .data = false}}, nullptr));
+                     engine::fabric::PinMonitor::Start("/sys", {HeadPin(config, node)}, nullptr));
     return own;
   }
 
@@ -105,6 +108,30 @@ absl::StatusOr<engine::doctor::Report> LookAfterFailure(const ClusterConfig& con
   ASSIGN_OR_RETURN(const engine::doctor::NodeFacts facts,
                    engine::doctor::CollectFabricFacts(engine::doctor::ThisMachine(), config, node));
   return engine::doctor::ExamineAfterFailure({config, node, facts});
+}
+
+// The head's own node, and every other by the worker of its first rank.
+std::vector<ExaminedNode> ExaminedNodes(const ClusterConfig& config,
+                                        const NodeConfig& own,
+                                        const cluster::GrpcLinksOptions& links) {
+  std::vector<ExaminedNode> nodes = {
+      {own.name, [&config, &own] { return LookAfterFailure(config, own); }}};
+  for (const NodeConfig& node : config.nodes) {
+    if (node.name != own.name && !node.ranks.empty()) {
+      const auto rank = static_cast<std::size_t>(node.ranks[0].rank.value());
+      const auto examiner = std::make_shared<cluster::WorkerExaminer>(
+          cluster::ExaminerOptions{links.control,
+                                   links.tls,
+                                   links.program_version,
+                                   links.config_hash,
+                                   links.workers[rank],
+                                   links.worker_names[rank]});
+      nodes.push_back({node.name, [examiner] {
+                         return examiner->ExamineNode(/*after_failure=*/true, kExamineTimeout);
+                       }});
+    }
+  }
+  return nodes;
 }
 
 absl::StatusOr<cluster::GrpcLinksOptions> LinksOptions(const ClusterConfig& config) {
@@ -280,14 +307,15 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   const int draft_block = engine::draft::BlockOf(checkpoint->shape(), drafter);
   ASSIGN_OR_RETURN(const std::uint64_t checkpoint_hash, CheckpointHash(*checkpoint));
   ASSIGN_OR_RETURN(cluster::GrpcLinksOptions links_options, LinksOptions(config));
+  std::vector<ExaminedNode> examined = ExaminedNodes(config, node, links_options);
   ASSIGN_OR_RETURN(auto links, cluster::GrpcLinks::Create(std::move(links_options)));
   const auto cluster = std::make_unique<cluster::RemoteCluster>(
       ClusterOptions(config, checkpoint_hash, checkpoint->shape().vocabulary, draft_block),
       std::move(links));
   cluster::EngineLoopOptions loop_options = LoopOptions(config);
   loop_options.draft_mode = std::string(ToString(drafter));
-  ASSIGN_OR_RETURN(const auto interfaces, OwnInterfaces::Watch(node));
-  FailureExaminer examiner(node.name, [&]() { return LookAfterFailure(config, node); });
+  ASSIGN_OR_RETURN(const auto interfaces, OwnInterfaces::Watch(config, node));
+  FailureExaminer examiner(std::move(examined), kExamineAgain);
   loop_options.on_epoch_lost = [&examiner](engine::Epoch epoch) { examiner.Begin(epoch.value()); };
   loop_options.describe_cluster = [&, head = phases.finished()](api::EngineStatus* status) {
     status->ranks = cluster->Ranks();

@@ -8,6 +8,6 @@ sparkspan_library(
 sparkspan_executable(
   sparkspan-head
   SRCS main.cc
-  DEPS sparkspan::head_program sparkspan::head_cluster sparkspan::head_http
+  DEPS sparkspan::head_program sparkspan::head_cluster sparkspan::head_worker_examiner sparkspan::head_http
        sparkspan::head_status sparkspan::engine_config sparkspan::engine_draft_choice
        absl::str_format)

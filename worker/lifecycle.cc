@@ -150,9 +150,9 @@ void Lifecycle::WatchMemory() {
 absl::Status Lifecycle::WatchInterfaces() {
   ASSIGN_OR_RETURN(interfaces_,
                    engine::fabric::PinMonitor::Start(
-                       "/sys", engine::config::PlanePins(node_), [this](const std::string& fault) {
-                         Abort(absl::UnavailableError(fault));
-                       }));
+                       "/sys",
+                       engine::config::PlanePins(config_, node_),
+                       [this](const std::string& fault) { Abort(absl::UnavailableError(fault)); }));
   return absl::OkStatus();
 }
 

@@ -18,6 +18,8 @@
 #include "engine/config/node_pins.h"
 #include "engine/config/own_credentials.h"
 #include "engine/config/parse_cluster_config.h"
+#include "engine/doctor/machine.h"
+#include "engine/doctor/node_examiner.h"
 #include "engine/fabric/address.h"
 #include "engine/identity/role.h"
 #include "engine/identity/tls_version.h"
@@ -154,6 +156,8 @@ absl::Status Run(const Options& options, engine::StopSignal& stop) {
       service_options.head_address = engine::fabric::ToString(node.control.address);
     }
   }
+  service_options.examiner = std::make_shared<engine::doctor::NodeExaminer>(
+      config, NodeOf(config, rank).name, engine::doctor::ThisMachine(), SPARKSPAN_VERSION);
   RETURN_IF_ERROR(ServeUntilStop(*lifecycle,
                                  NodeOf(config, rank),
                                  service_options,

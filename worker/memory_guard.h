@@ -20,7 +20,7 @@ struct MemoryReport {
   bool operator==(const MemoryReport&) const = default;
 };
 
-// When memory is short, by what a node is to keep free (docs/decisions/0021). Pure.
+// When memory is short, by what a node is to keep free (docs/decisions/0022). Pure.
 class MemoryFloor {
  public:
   // 0: it never is.

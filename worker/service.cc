@@ -22,6 +22,7 @@
 #include "engine/fabric/interfaces.h"
 #include "engine/fabric/pinned_socket.h"
 #include "proto/sparkspan/v1/worker.grpc.pb.h"
+#include "worker/examine.h"
 #include "worker/lease.h"
 #include "worker/session.h"
 
@@ -37,36 +38,48 @@ constexpr int kThreadsMax = 32;
 constexpr std::chrono::seconds kHandOverTimeout{10};
 constexpr std::chrono::seconds kShutdownGrace{2};
 
-absl::Status RefuseHello(const v1::Hello& hello,
-                         const ServiceOptions& options,
-                         const RankIdentity& own) {
-  if (hello.wire_version() != engine::runtime::kWireVersion) {
+// `Asked` is a hello or a request to examine.
+template <typename Asked>
+absl::Status RefuseRelease(const Asked& asked, const ServiceOptions& options) {
+  if (asked.wire_version() != engine::runtime::kWireVersion) {
     return absl::FailedPreconditionError(
         absl::StrFormat("wire version %d of the head, %d of this worker: install the same release "
                         "on every node",
-                        hello.wire_version(),
+                        asked.wire_version(),
                         engine::runtime::kWireVersion));
   }
-  if (hello.program_version() != options.program_version) {
+  if (asked.program_version() != options.program_version) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "program version %s of the head, %s of this worker: install the same release on every node",
-        hello.program_version(),
+        asked.program_version(),
         options.program_version));
   }
+  return absl::OkStatus();
+}
+
+template <typename Asked>
+absl::Status RefuseConfiguration(const Asked& asked, const RankIdentity& own) {
+  if (asked.config_hash() != own.config_hash) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("cluster.yaml has hash %016x at the head, %016x here: copy the head's file "
+                        "to this node and start the worker again",
+                        asked.config_hash(),
+                        own.config_hash));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RefuseHello(const v1::Hello& hello,
+                         const ServiceOptions& options,
+                         const RankIdentity& own) {
+  RETURN_IF_ERROR(RefuseRelease(hello, options));
   if (hello.rank() != own.rank.value()) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "asked for rank %d, this worker is rank %d: compare the addresses in cluster.yaml",
         hello.rank(),
         own.rank.value()));
   }
-  if (hello.config_hash() != own.config_hash) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("cluster.yaml has hash %016x at the head, %016x here: copy the head's file "
-                        "to this node and start the worker again",
-                        hello.config_hash(),
-                        own.config_hash));
-  }
-  return absl::OkStatus();
+  return RefuseConfiguration(hello, own);
 }
 
 // A peer without a certificate of the authority does not get past the handshake.
@@ -138,13 +151,7 @@ class Service::Server final : public v1::Worker::Service {
   int port() const { return port_; }
 
   grpc::Status Serve(grpc::ServerContext* context, SessionStream* stream) override {
-    absl::Status status = CheckSource(*context);
-    if (status.ok()) {
-      status = CheckRole(*context);
-    }
-    if (status.ok()) {
-      status = HoldOnInterface(*context);
-    }
+    const absl::Status status = CheckAsker(*context);
     if (!status.ok()) {
       LogRefusal(std::string(status.message()));
       return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, std::string(status.message()));
@@ -175,6 +182,21 @@ class Service::Server final : public v1::Worker::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status Examine(grpc::ServerContext* context,
+                       const v1::ExamineRequest* request,
+                       v1::ExamineResponse* response) override {
+    const absl::Status may_ask = CheckAsker(*context);
+    absl::StatusOr<v1::ExamineResponse> answer =
+        may_ask.ok() ? ExamineFor(*request) : absl::StatusOr<v1::ExamineResponse>(may_ask);
+    if (!answer.ok()) {
+      LOG(WARNING) << "a doctor is refused: " << answer.status().message();
+      return grpc::Status(static_cast<grpc::StatusCode>(answer.status().code()),
+                          std::string(answer.status().message()));
+    }
+    *response = *std::move(answer);
+    return grpc::Status::OK;
+  }
+
  private:
   // What a head, or a stranger, can cause as often as it likes.
   void LogRefusal(std::string text) {
@@ -190,6 +212,22 @@ class Service::Server final : public v1::Worker::Service {
       lifecycle_.Abort(why);
     };
     return lease_.Take(epoch, end_stream, kHandOverTimeout);
+  }
+
+  absl::StatusOr<v1::ExamineResponse> ExamineFor(const v1::ExamineRequest& request) {
+    RETURN_IF_ERROR(RefuseRelease(request, options_));
+    RETURN_IF_ERROR(RefuseConfiguration(request, lifecycle_.identity()));
+    if (options_.examiner == nullptr) {
+      return absl::UnimplementedError("this worker examines nothing");
+    }
+    return worker::Examine(request, *options_.examiner);
+  }
+
+  // Only the head's node may ask for anything, and only by the declared interface.
+  absl::Status CheckAsker(const grpc::ServerContext& context) const {
+    RETURN_IF_ERROR(CheckSource(context));
+    RETURN_IF_ERROR(CheckRole(context));
+    return HoldOnInterface(context);
   }
 
   // gRPC spells a peer "ipv4:127.0.0.1:12345".

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/clock.h"
+#include "engine/doctor/node_examiner.h"
 #include "engine/identity/credentials.h"
 #include "worker/lifecycle.h"
 
@@ -25,6 +26,8 @@ struct ServiceOptions {
   // carry (engine/identity/role.h). Without it streams are plaintext, which cluster.yaml must say.
   std::optional<engine::identity::Credentials> tls;
   std::string head_name;
+  // What the head's node may ask of this one beside the stream; null: nothing.
+  std::shared_ptr<engine::doctor::NodeExaminer> examiner;
 };
 
 // A worker's gRPC server: one head at a time leases the rank by holding a stream open

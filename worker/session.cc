@@ -30,6 +30,21 @@ std::int64_t Milliseconds(engine::Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
+void ToProto(const engine::fabric::LinkFacts& facts, v1::Link* link) {
+  link->set_mtu(facts.mtu);
+  link->set_speed_mbps(facts.speed_mbps);
+  link->set_duplex(facts.duplex);
+  link->set_pcie_width(facts.pcie_width);
+  link->set_pcie_speed(facts.pcie_speed);
+  link->set_driver(facts.driver);
+  link->set_rdma_device(facts.rdma_device);
+  if (facts.gid_index >= 0) {
+    link->set_gid_index(facts.gid_index);
+  }
+  link->set_gid(facts.gid);
+  link->set_network_namespace(facts.network_namespace);
+}
+
 }  // namespace
 
 v1::WorkerMessage FailureMessage(const absl::Status& why, bool is_refusal) {
@@ -186,6 +201,8 @@ v1::WorkerMessage Session::FabricMessage() const {
     interface.set_dropped(sample.counters.dropped);
     interface.set_rdma_sent_bytes(sample.counters.rdma_sent_bytes);
     interface.set_rdma_received_bytes(sample.counters.rdma_received_bytes);
+    interface.set_net(sample.declared.net);
+    ToProto(sample.link, interface.mutable_link());
   }
   for (const engine::collective::PeerTraffic& peer : report.peers) {
     v1::PeerTraffic& traffic = *fabric.add_peers();

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -15,7 +16,9 @@
 #include "deploy/cli/node_description.h"
 #include "engine/base/status.h"
 #include "engine/config/propose_config.h"
+#include "engine/config/propose_netplan.h"
 #include "engine/doctor/machine.h"
+#include "engine/fabric/neighbours.h"
 
 namespace sparkspan::deploy::cli {
 namespace {
@@ -26,15 +29,21 @@ constexpr char kUsage[] =
 
 Prints a cluster.yaml for this machine and the described ones, with the reason of each choice as a
 comment. For two nodes: on the second `sparkspan init --describe > spark2.json`, then on the first
-`sparkspan init --with spark2.json > cluster.yaml`. It only proposes: nothing is chosen when the
-daemons start.
+`sparkspan init --with spark2.json > cluster.yaml`. Links are probed by ARP, so that a cable in
+another cage than described shows. Where ports have a link but no address it prints the netplan that
+is missing. It only proposes: nothing is chosen when the daemons start.
 
   --name NAME        this node's name (the host name)
   --model-path DIR   the checkpoint's folder, the same on every node (/var/lib/sparkspan/model)
   --with FILE        the description of another node; may be repeated
+  --rails            write the fabric's ports with their RDMA devices as data rails, which this
+                     release refuses to serve with; without it data goes over TCP
+  --no-probe         do not ask on each link who answers for the other node's address
   --describe         print this machine's description instead
   --root DIR         look at a copy of another machine's sys, proc and etc in DIR
 )";
+
+constexpr std::chrono::seconds kProbeTimeout{2};
 
 struct InitOptions {
   std::string name;
@@ -42,6 +51,8 @@ struct InitOptions {
   std::vector<std::string> with;
   std::string root;
   bool describe = false;
+  bool rails = false;
+  bool no_probe = false;
 };
 
 std::string HostName() {
@@ -78,9 +89,30 @@ absl::StatusOr<std::string> Init(const InitOptions& options) {
     ASSIGN_OR_RETURN(engine::config::NodeDescription node, ParseNodeDescription(text, file));
     nodes.push_back(std::move(node));
   }
-  ASSIGN_OR_RETURN(const engine::config::Proposal proposal,
-                   engine::config::ProposeConfig(nodes, options.model_path));
-  return ToYaml(proposal);
+  engine::config::ProposalOptions proposal_options;
+  proposal_options.model_path = options.model_path;
+  if (options.rails) {
+    proposal_options.data = engine::config::DataTransport::kRails;
+  }
+  if (!options.no_probe && options.root.empty()) {
+    proposal_options.probe = [](const auto& pin, engine::fabric::Ipv4Address peer) {
+      return engine::fabric::FindNeighbour(
+          pin, peer, std::chrono::steady_clock::now() + kProbeTimeout);
+    };
+  }
+  const absl::StatusOr<engine::config::Proposal> proposal =
+      engine::config::ProposeConfig(nodes, proposal_options);
+  if (absl::IsNotFound(proposal.status())) {
+    if (const std::string netplan = engine::config::MissingNetplan(nodes); !netplan.empty()) {
+      return absl::NotFoundError(
+          absl::StrFormat("%s\n\nPorts of the fabric have a link but no static address. Give them:"
+                          "\n\n%s",
+                          proposal.status().message(),
+                          netplan));
+    }
+  }
+  RETURN_IF_ERROR(proposal.status());
+  return ToYaml(*proposal);
 }
 
 }  // namespace
@@ -100,7 +132,9 @@ int RunInitCommand(std::span<const std::string_view> args) {
                                              options.with.emplace_back(file);
                                              return absl::OkStatus();
                                            }}},
-                                         {{"--describe", &options.describe}});
+                                         {{"--describe", &options.describe},
+                                          {"--no-probe", &options.no_probe},
+                                          {"--rails", &options.rails}});
   if (!parsed.ok()) {
     std::cerr << "init: " << parsed.message() << "\n\n" << kUsage;
     return 2;

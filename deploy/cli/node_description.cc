@@ -15,7 +15,7 @@ using engine::config::NodeDescription;
 using engine::fabric::Interface;
 using engine::fabric::InterfaceAddress;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr std::int64_t kInt32Max = std::numeric_limits<std::int32_t>::max();
 
 nlohmann::ordered_json InterfaceJson(const Interface& interface) {
@@ -30,6 +30,7 @@ nlohmann::ordered_json InterfaceJson(const Interface& interface) {
           {"is_virtual", interface.is_virtual()},
           {"speed_mbps", interface.speed_mbps.value_or(0)},
           {"mtu", interface.mtu},
+          {"mac", interface.mac},
           {"phys_port_name", interface.phys_port_name},
           {"pci_address", interface.pci_address},
           {"rdma_devices", interface.rdma_devices},
@@ -78,6 +79,7 @@ Interface ReadInterface(const nlohmann::json& json) {
     interface.speed_mbps = mbps;
   }
   interface.mtu = Integer(json, "mtu", 0, kInt32Max);
+  interface.mac = Line(json.at("mac"), "mac");
   interface.phys_port_name = Line(json.at("phys_port_name"), "phys_port_name");
   interface.pci_address = Line(json.at("pci_address"), "pci_address");
   for (const nlohmann::json& device : json.at("rdma_devices")) {

@@ -24,6 +24,19 @@ absl::Status UnlessWaitingHelps(const absl::Status& status) {
   return absl::IsUnavailable(status) ? absl::OkStatus() : status;
 }
 
+// As NCCL names what carries its exchanges.
+const char* NetName(DataTransport transport) {
+  switch (transport) {
+    case DataTransport::kRails:
+      return "IB";
+    case DataTransport::kTcp:
+      return "TCP";
+    case DataTransport::kLocal:
+      break;
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<fabric::VerifiedPin> VerifyControlPin(const NodeConfig& node) {
@@ -42,14 +55,34 @@ absl::Status CheckBootstrapPin(const NodeConfig& node) {
   return UnlessWaitingHelps(VerifyBootstrapPin(node).status());
 }
 
-std::vector<fabric::PlanePin> PlanePins(const NodeConfig& node) {
-  std::vector<fabric::PlanePin> pins = {{.pin = node.control, .control = true, .data = false}};
-  if (node.bootstrap == node.control) {
-    pins[0].data = !node.ranks.empty();
-  } else if (!node.ranks.empty()) {
-    pins.push_back({.pin = node.bootstrap, .control = false, .data = true});
+std::vector<fabric::PlanePin> PlanePins(const ClusterConfig& config, const NodeConfig& node) {
+  std::vector<fabric::PlanePin> pins = {{.pin = node.control, .control = true}};
+  if (!node.ranks.empty() && !(node.bootstrap == node.control)) {
+    pins.push_back({.pin = node.bootstrap});
+  }
+  for (const NodeConfig& peer : config.nodes) {
+    if (peer.name == config.head && peer.name != node.name) {
+      pins.front().peers.push_back(peer.control.address);
+    }
+    if (!peer.ranks.empty() && !node.ranks.empty() && peer.name != node.name) {
+      pins.back().peers.push_back(peer.bootstrap.address);
+    }
+  }
+  if (!node.ranks.empty()) {
+    pins.back().data = true;
+    pins.back().net = NetName(node.data);
   }
   return pins;
+}
+
+fabric::PlanePin HeadPin(const ClusterConfig& config, const NodeConfig& node) {
+  fabric::PlanePin pin{.pin = node.control, .control = true};
+  for (const NodeConfig& peer : config.nodes) {
+    if (!peer.ranks.empty() && peer.name != node.name) {
+      pin.peers.push_back(peer.control.address);
+    }
+  }
+  return pin;
 }
 
 }  // namespace sparkspan::engine::config

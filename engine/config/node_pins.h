@@ -20,7 +20,10 @@ absl::StatusOr<fabric::VerifiedPin> VerifyBootstrapPin(const NodeConfig& node);
 absl::Status CheckControlPin(const NodeConfig& node);
 absl::Status CheckBootstrapPin(const NodeConfig& node);
 
-// Both, each once, with the planes that they carry. Data without ranks is none.
-std::vector<fabric::PlanePin> PlanePins(const NodeConfig& node);
+// The same two, each once, with the planes that they carry. Data without ranks is none.
+std::vector<fabric::PlanePin> PlanePins(const ClusterConfig& config, const NodeConfig& node);
+
+// The control pin of the node that runs the head, and the workers' nodes that it is to reach.
+fabric::PlanePin HeadPin(const ClusterConfig& config, const NodeConfig& node);
 
 }  // namespace sparkspan::engine::config

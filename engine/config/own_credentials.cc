@@ -7,12 +7,6 @@
 #include "engine/identity/certificate.h"
 
 namespace sparkspan::engine::config {
-namespace {
-
-constexpr std::int64_t kWarningDays = 30;
-
-}  // namespace
-
 absl::StatusOr<std::optional<identity::Credentials>> OwnCredentials(const ClusterConfig& config,
                                                                     identity::Role role,
                                                                     const std::string& node) {
@@ -27,7 +21,7 @@ absl::StatusOr<std::optional<identity::Credentials>> OwnCredentials(const Cluste
       CheckCredentials(credentials, identity::RoleName(role, node, config.cluster), now));
   ASSIGN_OR_RETURN(const identity::Certificate own,
                    identity::ReadCertificate(credentials.certificate, tls.certificate));
-  if (const std::int64_t days = DaysLeft(own, now); days < kWarningDays) {
+  if (const std::int64_t days = DaysLeft(own, now); days < identity::kExpiryWarningDays) {
     LOG(WARNING) << tls.certificate << " expires in " << days
                  << " days: issue a new one with `sparkspan certs` and start this node again";
   }

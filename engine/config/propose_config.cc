@@ -1,13 +1,17 @@
 #include "engine/config/propose_config.h"
 
+#include <strings.h>
+
 #include <algorithm>
 #include <optional>
+#include <sstream>
 #include <tuple>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
 #include "engine/config/parse_cluster_config.h"
+#include "engine/config/propose_netplan.h"
 #include "engine/config/write_cluster_config.h"
 
 namespace sparkspan::engine::config {
@@ -43,6 +47,15 @@ struct Plane {
     return absl::StrFormat("%s/%d", ToString(network), prefix_length);
   }
 };
+
+std::vector<std::string> LinesOf(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    lines.push_back(line);
+  }
+  return lines;
+}
 
 bool IsEligible(const Interface& interface, const InterfaceAddress& held) {
   return interface.is_up() && !interface.is_wireless && !held.address.IsLoopback() &&
@@ -90,8 +103,12 @@ std::vector<Plane> CommonPlanes(const std::vector<NodeDescription>& nodes) {
   return planes;
 }
 
-absl::Status NothingInCommon(const std::vector<NodeDescription>& nodes) {
+absl::Status NothingInCommon(const std::vector<NodeDescription>& nodes,
+                             const std::vector<std::string>& faults) {
   std::string text;
+  for (const std::string& fault : faults) {
+    text += "; " + fault;
+  }
   for (const NodeDescription& node : nodes) {
     text += absl::StrFormat("; %s has", node.name);
     for (const Interface& interface : node.interfaces) {
@@ -124,27 +141,82 @@ const Plane& ControlPlane(const std::vector<Plane>& planes, const Plane& bootstr
   return bootstrap;
 }
 
-// The other half of a cage: the same port label, another PCI domain.
-const Interface* OtherHalf(const NodeDescription& node, const Interface& half) {
-  for (const Interface& other : node.interfaces) {
-    if (other.name != half.name && !half.phys_port_name.empty() &&
-        other.phys_port_name == half.phys_port_name && other.is_up()) {
-      return &other;
+// Why a link is not as described; empty when it is, or could not be probed.
+std::string FindLinkFault(const Plane& plane,
+                          const std::vector<NodeDescription>& nodes,
+                          const ProposalOptions& options) {
+  for (std::size_t i = 1; options.probe && i < nodes.size(); ++i) {
+    const fabric::DeclaredPin own{plane.interfaces[0]->name, plane.addresses[0]};
+    const absl::StatusOr<std::string> mac = options.probe(own, plane.addresses[i]);
+    if (!mac.ok()) {
+      return absl::StrFormat("%s: %s", plane.network_text(), std::string(mac.status().message()));
+    }
+    if (strcasecmp(mac->c_str(), plane.interfaces[i]->mac.c_str()) != 0) {
+      return absl::StrFormat("%s: %s answers for %s on %s, which is not %s of %s",
+                             plane.network_text(),
+                             *mac,
+                             ToString(plane.addresses[i]),
+                             own.interface,
+                             plane.interfaces[i]->name,
+                             nodes[i].name);
     }
   }
-  return nullptr;
+  return "";
 }
 
-std::string DataNote(const NodeDescription& node, const Interface& bootstrap) {
-  if (bootstrap.rdma_devices.empty()) {
-    return "data: tcp over the bootstrap interface, which has no RDMA device.";
+// Takes the planes out whose links are not as described, and returns why.
+std::vector<std::string> LeaveOutFaults(const std::vector<NodeDescription>& nodes,
+                                        const ProposalOptions& options,
+                                        std::vector<Plane>* planes) {
+  std::vector<std::string> faults;
+  std::vector<Plane> kept;
+  for (Plane& plane : *planes) {
+    if (std::string fault = FindLinkFault(plane, nodes, options); fault.empty()) {
+      kept.push_back(std::move(plane));
+    } else {
+      faults.push_back(std::move(fault));
+    }
   }
-  const Interface* half = OtherHalf(node, bootstrap);
-  const std::string rails = bootstrap.name + (half == nullptr ? "" : ", " + half->name);
-  return absl::StrFormat(
-      "data: tcp over the bootstrap interface. Its rails for RDMA, which this release cannot use, "
-      "are [%s].",
-      rails);
+  *planes = std::move(kept);
+  return faults;
+}
+
+// Those that every node could use as a rail.
+std::vector<const Plane*> RailPlanes(const std::vector<Plane>& planes) {
+  std::vector<const Plane*> rails;
+  for (const Plane& plane : planes) {
+    if (std::all_of(plane.interfaces.begin(), plane.interfaces.end(), [](const Interface* one) {
+          return IsFabric(*one) && !one->rdma_devices.empty();
+        })) {
+      rails.push_back(&plane);
+    }
+  }
+  return rails;
+}
+
+std::string DataNote(const std::vector<const Plane*>& rails,
+                     std::size_t node,
+                     DataTransport transport) {
+  std::string names;
+  std::string devices;
+  for (const Plane* plane : rails) {
+    const Interface& rail = *plane->interfaces[node];
+    names += (names.empty() ? "" : ", ") + rail.name;
+    devices += (devices.empty() ? "" : ", ") + rail.rdma_devices[0];
+  }
+  if (transport == DataTransport::kRails) {
+    return absl::StrFormat(
+        "data: rails with the RDMA devices %s. This release cannot use them yet, and refuses the "
+        "file: tcp serves.",
+        devices);
+  }
+  return rails.empty() ? "data: tcp over the bootstrap interface; the nodes share no ports with "
+                         "RDMA devices."
+                       : absl::StrFormat(
+                             "data: tcp over the bootstrap interface. Rails for RDMA, "
+                             "which this release cannot use, are [%s] (%s).",
+                             names,
+                             devices);
 }
 
 NodeConfig OneNode(const NodeDescription& description, std::size_t place) {
@@ -188,15 +260,79 @@ absl::Status CheckReadBack(const ClusterConfig& config) {
   return absl::OkStatus();
 }
 
+void AddOnlyNode(const NodeDescription& description, Proposal* proposal) {
+  NodeConfig node = OneNode(description, 0);
+  node.control = {"lo", {0x7F000001}};
+  node.bootstrap = node.control;
+  proposal->config.nodes = {std::move(node)};
+  proposal->nodes = {{"control and bootstrap: loopback, since there is one node.",
+                      absl::StrFormat("cpu_threads: all %d CPUs.", description.cpus)}};
+}
+
+absl::Status AddNodes(const std::vector<NodeDescription>& nodes,
+                      const ProposalOptions& options,
+                      Proposal* proposal) {
+  std::vector<Plane> planes = CommonPlanes(nodes);
+  const std::vector<std::string> faults = LeaveOutFaults(nodes, options, &planes);
+  if (planes.empty()) {
+    return NothingInCommon(nodes, faults);
+  }
+  for (const std::string& fault : faults) {
+    proposal->notes.push_back("left out: " + fault);
+  }
+  if (const std::string netplan = MissingNetplan(nodes); !netplan.empty()) {
+    proposal->notes.push_back("Ports of the fabric have a link but no static address. First:");
+    for (const std::string& line : LinesOf(netplan)) {
+      proposal->notes.push_back(line);
+    }
+  }
+  const std::vector<const Plane*> rails = RailPlanes(planes);
+  if (options.data == DataTransport::kRails && rails.empty()) {
+    return absl::FailedPreconditionError(
+        "--rails: the nodes share no subnet of ports with RDMA devices");
+  }
+  const Plane& bootstrap = BootstrapPlane(planes);
+  const Plane& control = ControlPlane(planes, bootstrap);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    NodeConfig node = OneNode(nodes[i], i);
+    node.control = {control.interfaces[i]->name, control.addresses[i]};
+    node.bootstrap = {bootstrap.interfaces[i]->name, bootstrap.addresses[i]};
+    node.data = options.data;
+    for (std::size_t j = 0; node.data == DataTransport::kRails && j < rails.size(); ++j) {
+      node.rails.push_back(rails[j]->interfaces[i]->name);
+    }
+    proposal->config.nodes.push_back(std::move(node));
+    proposal->nodes.push_back(
+        {absl::StrFormat("control: %s, in %s as the others', %s.",
+                         Describe(*control.interfaces[i]),
+                         control.network_text(),
+                         &control == &bootstrap ? "since no management network joins the nodes"
+                                                : "a network apart from the one of collectives"),
+         absl::StrFormat("bootstrap: %s, in %s as the others', the fastest network that joins the "
+                         "nodes.",
+                         Describe(*bootstrap.interfaces[i]),
+                         bootstrap.network_text()),
+         DataNote(rails, i, options.data),
+         options.probe ? "links: probed, and answered by the interfaces above."
+                       : "links: not probed.",
+         absl::StrFormat("cpu_threads: all %d CPUs.", nodes[i].cpus)});
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
+bool IsFabric(const Interface& interface) {
+  return !interface.is_wireless && interface.speed_mbps.value_or(0) >= kFabricMbps;
+}
+
 absl::StatusOr<Proposal> ProposeConfig(const std::vector<NodeDescription>& nodes,
-                                       const std::string& model_path) {
+                                       const ProposalOptions& options) {
   if (nodes.empty()) {
     return absl::InvalidArgumentError("no node is described");
   }
   Proposal proposal;
-  proposal.config = Defaults(nodes[0].name, model_path);
+  proposal.config = Defaults(nodes[0].name, options.model_path);
   proposal.notes = {
       "Proposed by `sparkspan init`. Read it, change it, and give the same file to every node: "
       "nothing in it is chosen anew when the daemons start.",
@@ -210,38 +346,9 @@ absl::StatusOr<Proposal> ProposeConfig(const std::vector<NodeDescription>& nodes
       "{authority: /etc/sparkspan/tls/authority.pem, certificate: /etc/sparkspan/tls/node.pem, "
       "key: /etc/sparkspan/tls/node.key}, made by `sparkspan certs`."};
   if (nodes.size() == 1) {
-    NodeConfig node = OneNode(nodes[0], 0);
-    node.control = {"lo", {0x7F000001}};
-    node.bootstrap = node.control;
-    proposal.config.nodes = {std::move(node)};
-    proposal.nodes = {{"control and bootstrap: loopback, since there is one node.",
-                       absl::StrFormat("cpu_threads: all %d CPUs.", nodes[0].cpus)}};
-    RETURN_IF_ERROR(CheckReadBack(proposal.config));
-    return proposal;
-  }
-  const std::vector<Plane> planes = CommonPlanes(nodes);
-  if (planes.empty()) {
-    return NothingInCommon(nodes);
-  }
-  const Plane& bootstrap = BootstrapPlane(planes);
-  const Plane& control = ControlPlane(planes, bootstrap);
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    NodeConfig node = OneNode(nodes[i], i);
-    node.control = {control.interfaces[i]->name, control.addresses[i]};
-    node.bootstrap = {bootstrap.interfaces[i]->name, bootstrap.addresses[i]};
-    proposal.config.nodes.push_back(std::move(node));
-    proposal.nodes.push_back(
-        {absl::StrFormat("control: %s, in %s as the others', %s.",
-                         Describe(*control.interfaces[i]),
-                         control.network_text(),
-                         &control == &bootstrap ? "since no management network joins the nodes"
-                                                : "a network apart from the one of collectives"),
-         absl::StrFormat("bootstrap: %s, in %s as the others', the fastest network that joins the "
-                         "nodes.",
-                         Describe(*bootstrap.interfaces[i]),
-                         bootstrap.network_text()),
-         DataNote(nodes[i], *bootstrap.interfaces[i]),
-         absl::StrFormat("cpu_threads: all %d CPUs.", nodes[i].cpus)});
+    AddOnlyNode(nodes[0], &proposal);
+  } else {
+    RETURN_IF_ERROR(AddNodes(nodes, options, &proposal));
   }
   RETURN_IF_ERROR(CheckReadBack(proposal.config));
   return proposal;

@@ -1,7 +1,10 @@
 #include "engine/doctor/examination.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
+
+#include "engine/config/check_supported.h"
 
 namespace sparkspan::engine::doctor {
 namespace {
@@ -75,6 +78,19 @@ Report ExamineAfterFailure(const Examination& examination) {
     check(examination, &report);
   }
   return report;
+}
+
+void CheckRelease(const config::ClusterConfig& config, Report* report) {
+  const absl::Status status = CheckSupported(config);
+  if (status.ok()) {
+    report->Pass("config.supported", "cluster.yaml", "nothing that this release cannot do");
+  } else {
+    report->Fail("config.supported",
+                 "cluster.yaml",
+                 std::string(status.message()),
+                 "a file that head and workers start with",
+                 "change that key, in the file of every node");
+  }
 }
 
 Report Examine(const Examination& examination) {

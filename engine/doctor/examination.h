@@ -50,7 +50,10 @@ void CheckTls(const Examination& examination, Report* report);        // tls.*
 // rail.*, pcie.*, rdma.* and host.kernel-log.
 Report ExamineAfterFailure(const Examination& examination);
 
-// All of the above, and what no check of this release can look at.
+// config.supported: what cluster.yaml says and this release refuses at start, whatever the machine.
+void CheckRelease(const config::ClusterConfig& config, Report* report);
+
+// All of the above but CheckRelease, and what no check of this release can look at.
 Report Examine(const Examination& examination);
 
 }  // namespace sparkspan::engine::doctor

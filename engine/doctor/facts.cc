@@ -1,8 +1,11 @@
 #include "engine/doctor/facts.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <set>
 #include <sstream>
@@ -48,8 +51,14 @@ std::optional<std::int64_t> ReadMemlock(const fs::path& file) {
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with(kName)) {
       std::istringstream words(line.substr(kName.size()));
+      std::string limit;
+      words >> limit;
+      if (limit == "unlimited") {
+        return kUnlimited;
+      }
       std::int64_t bytes = 0;
-      return words >> bytes ? std::optional(bytes) : std::nullopt;
+      const auto [end, fault] = std::from_chars(limit.data(), limit.data() + limit.size(), bytes);
+      return fault == std::errc() ? std::optional(bytes) : std::nullopt;
     }
   }
   return std::nullopt;
@@ -128,6 +137,7 @@ PemFile ReadPem(const fs::path& root, const std::string& path) {
   file.path = path;
   const fs::path place = PlaceOf(root, path);
   file.text = ReadText(place);
+  file.is_denied = access(place.c_str(), R_OK) != 0 && errno == EACCES;
   struct stat status {};
   if (stat(place.c_str(), &status) == 0) {
     file.mode = status.st_mode & 0777;
@@ -186,7 +196,6 @@ void ReadHost(const Machine& machine, NodeFacts* facts) {
   facts->swaps = ReadSwaps(proc / "swaps");
   facts->memlock_bytes = ReadMemlock(proc / "self" / "limits");
   facts->kernel = ReadLine(proc / "sys" / "kernel" / "osrelease");
-  facts->kernel_arguments = ReadLine(proc / "cmdline");
   facts->gpu_driver = ReadLine(machine.sysfs() / "module" / "nvidia" / "version");
   facts->processes = ReadProcesses(proc);
   facts->listening = ReadListeningPorts(proc);

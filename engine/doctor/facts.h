@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -27,19 +28,30 @@ struct Process {
   bool operator==(const Process&) const = default;
 };
 
+inline constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
+
 struct ListeningPort {
-  fabric::Ipv4Address address;  // 0.0.0.0: every one
+  std::optional<fabric::Ipv4Address> address;  // 0.0.0.0: every one; empty: an IPv6 one only
   std::uint16_t port = 0;
   std::string process;  // empty where it could not be found
 
   bool operator==(const ListeningPort&) const = default;
 };
 
-// A stored configuration of NetworkManager or netplan for one interface.
+// A stored configuration of NetworkManager or netplan: for the interfaces that all of its
+// conditions fit.
 struct NetworkProfile {
   std::string file;
-  std::string interface;  // empty: any that has no other
+  std::string interface;  // a name, or a pattern with * ? [; empty: any
+  std::string mac;        // empty: any
+  std::string driver;     // likewise; a pattern too
   bool uses_dhcp = false;
+
+  // Of one interface and no other. A profile that is not gives way to one that is, in
+  // NetworkManager.
+  bool is_named() const {
+    return !interface.empty() && interface.find_first_of("*?[") == std::string::npos;
+  }
 };
 
 // Of the folder of a checkpoint. Counts and sizes only: its content is the loader's matter.
@@ -55,6 +67,7 @@ struct CheckpointFiles {
 struct PemFile {
   std::string path;
   std::optional<std::string> text;  // empty: it cannot be read
+  bool is_denied = false;           // it is there, but not for this user
   unsigned mode = 0;                // permissions
 };
 
@@ -81,9 +94,8 @@ struct NodeFacts {
 
   std::map<std::string, std::int64_t> memory_kib;  // /proc/meminfo
   std::int64_t min_free_kib = 0;
-  std::optional<std::int64_t> memlock_bytes;  // empty: unlimited
+  std::optional<std::int64_t> memlock_bytes;  // kUnlimited; empty: the kernel does not say
   std::string kernel;
-  std::string kernel_arguments;
   std::string gpu_driver;  // empty: none
   std::vector<Process> processes;
   std::vector<ListeningPort> listening;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 // What the doctor says. Identifiers and exit codes are stable: scripts rely on them.
@@ -35,6 +36,7 @@ class Report {
   void Pass(std::string_view id, std::string subject, std::string found);
   void Info(std::string_view id, std::string subject, std::string found);
   void Skip(std::string_view id, std::string why);
+  void Add(Finding finding) { findings_.push_back(std::move(finding)); }
   void Warn(std::string_view id,
             std::string subject,
             std::string found,

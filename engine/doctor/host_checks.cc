@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -107,16 +108,29 @@ void CheckGpu(const Examination& examination, Report* report) {
 struct WantedPort {
   std::string what;
   std::uint16_t port;
-  fabric::Ipv4Address address;  // 0.0.0.0: every one
+  std::optional<fabric::Ipv4Address> address;  // as of ListeningPort
 };
+
+// Of two addresses of one port.
+bool Overlap(const std::optional<fabric::Ipv4Address>& a,
+             const std::optional<fabric::Ipv4Address>& b) {
+  return a == b || a == fabric::Ipv4Address{} || b == fabric::Ipv4Address{};
+}
+
+std::optional<fabric::Ipv4Address> ApiAddress(const std::string& text) {
+  const absl::StatusOr<fabric::Ipv4Address> ipv4 = fabric::ParseIpv4(text);
+  if (ipv4.ok()) {
+    return *ipv4;
+  }
+  return text == "::" ? std::optional(fabric::Ipv4Address{}) : std::nullopt;
+}
 
 std::vector<WantedPort> WantedPorts(const Examination& examination) {
   const config::NodeConfig& node = examination.node;
   std::vector<WantedPort> wanted;
   if (node.name == examination.config.head) {
     const config::Api& api = examination.config.api;
-    wanted.push_back(
-        {"api.port", api.port, fabric::ParseIpv4(api.address).value_or(fabric::Ipv4Address{})});
+    wanted.push_back({"api.port", api.port, ApiAddress(api.address)});
   }
   for (const config::RankConfig& rank : node.ranks) {
     const std::string name = absl::StrFormat("rank %d ", rank.rank.value());
@@ -130,9 +144,7 @@ void CheckPorts(const Examination& examination, Report* report) {
   for (const WantedPort& wanted : WantedPorts(examination)) {
     const ListeningPort* taken = nullptr;
     for (const ListeningPort& other : examination.facts.listening) {
-      const bool overlaps = other.address.IsWildcard() || wanted.address.IsWildcard() ||
-                            other.address == wanted.address;
-      if (other.port == wanted.port && overlaps) {
+      if (other.port == wanted.port && Overlap(other.address, wanted.address)) {
         taken = &other;
       }
     }
@@ -181,7 +193,9 @@ void CheckLockedMemory(const Examination& examination, Report* report) {
   const std::optional<std::int64_t> limit = examination.facts.memlock_bytes;
   if (examination.node.data != config::DataTransport::kRails) {
     report->Skip("host.memlock", "only RDMA needs locked memory");
-  } else if (limit.has_value()) {
+  } else if (!limit.has_value()) {
+    report->Skip("host.memlock", "the kernel does not say (proc/self/limits)");
+  } else if (*limit != kUnlimited) {
     report->Fail("host.memlock",
                  examination.node.name,
                  absl::StrFormat("%d KiB may be locked", *limit / 1024),

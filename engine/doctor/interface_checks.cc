@@ -1,3 +1,6 @@
+#include <fnmatch.h>
+#include <strings.h>
+
 #include <algorithm>
 #include <set>
 #include <string>
@@ -18,7 +21,7 @@ constexpr std::int64_t kUselessCageMbps = 25'000;  // Slower than this is anothe
 
 // Whether the interface is a function of a NIC with cages, as a ConnectX has them.
 bool IsCage(const Interface& interface) {
-  return interface.driver == "mlx5_core" || !interface.phys_port_name.empty();
+  return !CageOf(interface).empty();
 }
 
 std::string Others(const NodeFacts& facts, const std::string& except, bool only_up) {
@@ -109,9 +112,28 @@ void CheckAddress(const NodeFacts& facts,
   report->Pass("interface.address", use.subject(), Describe(interface));
 }
 
-void CheckProfiles(const NodeFacts& facts, const DeclaredUse& use, Report* report) {
+bool Matches(const std::string& pattern, const std::string& text) {
+  return pattern.empty() || fnmatch(pattern.c_str(), text.c_str(), 0) == 0;
+}
+
+bool Matches(const NetworkProfile& profile, const Interface& interface) {
+  return Matches(profile.interface, interface.name) && Matches(profile.driver, interface.driver) &&
+         (profile.mac.empty() || strcasecmp(profile.mac.c_str(), interface.mac.c_str()) == 0);
+}
+
+void CheckProfiles(const NodeFacts& facts,
+                   const DeclaredUse& use,
+                   const Interface& interface,
+                   Report* report) {
+  const bool has_own =
+      std::any_of(facts.profiles.begin(), facts.profiles.end(), [&](const auto& profile) {
+        return profile.is_named() && profile.interface == interface.name;
+      });
   for (const NetworkProfile& profile : facts.profiles) {
-    if (profile.interface == use.interface && profile.uses_dhcp) {
+    // One for any interface at all takes those only that have no other.
+    const bool is_for_any =
+        profile.interface.empty() && profile.mac.empty() && profile.driver.empty();
+    if (profile.uses_dhcp && Matches(profile, interface) && !(is_for_any && has_own)) {
       report->Warn("interface.profile",
                    use.subject(),
                    profile.file + " asks for an address by DHCP, and may drop a static one",
@@ -143,7 +165,7 @@ void CheckInterfaces(const Examination& examination, Report* report) {
     CheckMtu(use, *interface, report);
     CheckAddress(facts, use, *interface, report);
     if (interface->name != "lo") {
-      CheckProfiles(facts, use, report);
+      CheckProfiles(facts, use, *interface, report);
     }
   }
 }

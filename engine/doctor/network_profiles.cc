@@ -1,5 +1,6 @@
 #include "engine/doctor/network_profiles.h"
 
+#include <map>
 #include <sstream>
 #include <utility>
 
@@ -23,6 +24,11 @@ const YamlNode* FindEntry(const YamlNode* map, std::string_view key) {
   return nullptr;
 }
 
+std::string TextOf(const YamlNode* map, std::string_view key) {
+  const YamlNode* value = FindEntry(map, key);
+  return value == nullptr ? "" : value->scalar;
+}
+
 bool IsTrue(const YamlNode* node) {
   return node != nullptr &&
          (node->scalar == "true" || node->scalar == "yes" || node->scalar == "on");
@@ -30,20 +36,28 @@ bool IsTrue(const YamlNode* node) {
 
 }  // namespace
 
-NetworkProfile ParseKeyfile(const std::string& file, std::string_view text) {
-  NetworkProfile profile{file, "", false};
+std::optional<NetworkProfile> ParseKeyfile(const std::string& file, std::string_view text) {
+  std::map<std::string, std::string> values;  // by "[section]key"
   std::string section;
   std::istringstream lines{std::string(text)};
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with('[')) {
       section = line.substr(0, line.find(']') + 1);
-    } else if (section == "[connection]" && line.starts_with("interface-name=")) {
-      profile.interface = line.substr(line.find('=') + 1);
-    } else if (section == "[ipv4]" && line == "method=auto") {
-      profile.uses_dhcp = true;
+    } else if (const std::size_t equals = line.find('='); equals != std::string::npos) {
+      values[section + line.substr(0, equals)] = line.substr(equals + 1);
     }
   }
-  return profile;
+  const std::string& type = values["[connection]type"];
+  const bool is_wired = type.empty() || type == "ethernet" || type == "802-3-ethernet";
+  if (!is_wired || values["[connection]autoconnect"] == "false") {
+    return std::nullopt;
+  }
+  const std::string& mac = values["[ethernet]mac-address"];
+  return NetworkProfile{.file = file,
+                        .interface = values["[connection]interface-name"],
+                        .mac = mac.empty() ? values["[802-3-ethernet]mac-address"] : mac,
+                        .driver = "",
+                        .uses_dhcp = values["[ipv4]method"] == "auto"};
 }
 
 std::vector<NetworkProfile> ParseNetplan(const std::string& file, std::string_view text) {
@@ -55,10 +69,12 @@ std::vector<NetworkProfile> ParseNetplan(const std::string& file, std::string_vi
     return profiles;
   }
   for (const config::YamlEntry& entry : ethernets->entries) {
-    const YamlNode* name = FindEntry(FindEntry(&entry.value, "match"), "name");
-    profiles.push_back({file,
-                        name == nullptr ? entry.key : name->scalar,
-                        IsTrue(FindEntry(&entry.value, "dhcp4"))});
+    const YamlNode* match = FindEntry(&entry.value, "match");
+    profiles.push_back({.file = file,
+                        .interface = match == nullptr ? entry.key : TextOf(match, "name"),
+                        .mac = TextOf(match, "macaddress"),
+                        .driver = TextOf(match, "driver"),
+                        .uses_dhcp = IsTrue(FindEntry(&entry.value, "dhcp4"))});
   }
   return profiles;
 }
@@ -68,7 +84,10 @@ std::vector<NetworkProfile> ReadNetworkProfiles(const fs::path& root) {
   const fs::path keyfiles = fs::path("etc") / "NetworkManager" / "system-connections";
   for (const std::string& name : fabric::EntryNames(root / keyfiles)) {
     if (const auto text = fabric::ReadText(root / keyfiles / name); text.has_value()) {
-      profiles.push_back(ParseKeyfile((fs::path("/") / keyfiles / name).string(), *text));
+      auto profile = ParseKeyfile((fs::path("/") / keyfiles / name).string(), *text);
+      if (profile.has_value()) {
+        profiles.push_back(*std::move(profile));
+      }
     }
   }
   const fs::path plans = fs::path("etc") / "netplan";

@@ -1,5 +1,6 @@
 #include "engine/doctor/peer_facts.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -7,11 +8,13 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/control_characters.h"
+#include "engine/doctor/examination.h"
 
 namespace sparkspan::engine::doctor {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
+constexpr std::size_t kRailsMax = 64;
 constexpr std::int64_t kClockSkewMsMax = 2'000;
 
 std::int64_t MtuOf(const NodeFacts& facts, const std::string& name) {
@@ -69,7 +72,86 @@ std::string ReadLine(const nlohmann::json& root, const char* key) {
   return text;
 }
 
+RailFacts ReadRail(const nlohmann::json& root) {
+  const absl::StatusOr<fabric::Ipv4Address> address = fabric::ParseIpv4(ReadLine(root, "address"));
+  const int prefix_length = ReadCount<int>(root, "prefix_length");
+  if (!address.ok()) {
+    throw Fault{"address", "an IPv4 address"};
+  }
+  if (prefix_length > 32) {
+    throw Fault{"prefix_length", "at most 32"};
+  }
+  return {{ReadLine(root, "netdev"), *address},
+          prefix_length,
+          ReadCount<std::int64_t>(root, "mtu"),
+          ReadLine(root, "rdma_device")};
+}
+
+std::vector<RailFacts> ReadRails(const nlohmann::json& root) {
+  const nlohmann::json& list = root.at("rails");
+  if (!list.is_array() || list.size() > kRailsMax) {
+    throw Fault{"rails", "a list of at most 64"};
+  }
+  std::vector<RailFacts> rails;
+  for (const nlohmann::json& rail : list) {
+    rails.push_back(ReadRail(rail));
+  }
+  return rails;
+}
+
+std::vector<RailFacts> RailsOf(const config::ClusterConfig& config,
+                               const config::NodeConfig& node,
+                               const NodeFacts& facts) {
+  std::vector<RailFacts> rails;
+  for (const fabric::Rail& rail : ResolvedRails({config, node, facts})) {
+    const fabric::Interface* interface = FindByName(facts, rail.netdev);
+    if (interface != nullptr && !interface->addresses.empty()) {
+      const fabric::InterfaceAddress& held = interface->addresses[0];
+      rails.push_back(
+          {{rail.netdev, held.address}, held.prefix_length, interface->mtu, rail.rdma_device});
+    }
+  }
+  return rails;
+}
+
+bool AreInOneSubnet(const RailFacts& a, const RailFacts& b) {
+  const int bits = std::min(a.prefix_length, b.prefix_length);
+  return bits > 0 && NetworkOf(a.pin.address, bits) == NetworkOf(b.pin.address, bits);
+}
+
+// "control 9000, bootstrap 9000, rail 192.168.178.0/24 9000", here and there. Of the rails that
+// both have, in this node's order.
+std::pair<std::string, std::string> CompareMtus(const PeerFacts& own, const PeerFacts& other) {
+  constexpr char kPlanes[] = "control %d, bootstrap %d";
+  std::string here = absl::StrFormat(kPlanes, own.control_mtu, own.bootstrap_mtu);
+  std::string there = absl::StrFormat(kPlanes, other.control_mtu, other.bootstrap_mtu);
+  for (const RailFacts& rail : own.rails) {
+    if (const RailFacts* end = OtherEnd(rail, other); end != nullptr) {
+      const std::string name =
+          absl::StrFormat(", rail %s/%d ",
+                          ToString(NetworkOf(rail.pin.address, rail.prefix_length)),
+                          rail.prefix_length);
+      here += name + std::to_string(rail.mtu);
+      there += name + std::to_string(end->mtu);
+    }
+  }
+  return {here, there};
+}
+
 }  // namespace
+
+const RailFacts* OtherEnd(const RailFacts& rail, const PeerFacts& other) {
+  const RailFacts* end = nullptr;
+  for (const RailFacts& candidate : other.rails) {
+    if (AreInOneSubnet(rail, candidate)) {
+      if (end != nullptr) {
+        return nullptr;
+      }
+      end = &candidate;
+    }
+  }
+  return end;
+}
 
 PeerFacts MakePeerFacts(const config::ClusterConfig& config,
                         const config::NodeConfig& node,
@@ -85,10 +167,19 @@ PeerFacts MakePeerFacts(const config::ClusterConfig& config,
           facts.checkpoint.shard_bytes,
           MtuOf(facts, node.control.interface),
           MtuOf(facts, node.bootstrap.interface),
+          RailsOf(config, node, facts),
           unix_milliseconds};
 }
 
 std::string ToJson(const PeerFacts& facts) {
+  nlohmann::ordered_json rails = nlohmann::ordered_json::array();
+  for (const RailFacts& rail : facts.rails) {
+    rails.push_back({{"netdev", rail.pin.interface},
+                     {"address", ToString(rail.pin.address)},
+                     {"prefix_length", rail.prefix_length},
+                     {"mtu", rail.mtu},
+                     {"rdma_device", rail.rdma_device}});
+  }
   const nlohmann::ordered_json root = {{"version", kVersion},
                                        {"node", facts.node},
                                        {"program_version", facts.program_version},
@@ -99,6 +190,7 @@ std::string ToJson(const PeerFacts& facts) {
                                        {"checkpoint_bytes", facts.checkpoint_bytes},
                                        {"control_mtu", facts.control_mtu},
                                        {"bootstrap_mtu", facts.bootstrap_mtu},
+                                       {"rails", std::move(rails)},
                                        {"unix_milliseconds", facts.unix_milliseconds}};
   return root.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
@@ -122,6 +214,7 @@ absl::StatusOr<PeerFacts> ParsePeerFacts(std::string_view json) {
                      ReadCount<std::int64_t>(root, "checkpoint_bytes"),
                      ReadCount<std::int64_t>(root, "control_mtu"),
                      ReadCount<std::int64_t>(root, "bootstrap_mtu"),
+                     ReadRails(root),
                      ReadCount<std::int64_t>(root, "unix_milliseconds")};
   } catch (const nlohmann::json::exception& fault) {
     return absl::InvalidArgumentError(
@@ -136,6 +229,7 @@ void ComparePeers(const PeerFacts& own,
                   const PeerFacts& other,
                   std::int64_t round_trip_ms,
                   Report* report) {
+  const auto [own_mtus, other_mtus] = CompareMtus(own, other);
   const Comparison lines[] = {
       {"peer.program",
        Outcome::kFailure,
@@ -154,8 +248,8 @@ void ComparePeers(const PeerFacts& own,
        "copy the checkpoint from one node to the other"},
       {"peer.mtu",
        Outcome::kFailure,
-       absl::StrFormat("control %d, bootstrap %d", own.control_mtu, own.bootstrap_mtu),
-       absl::StrFormat("control %d, bootstrap %d", other.control_mtu, other.bootstrap_mtu),
+       own_mtus,
+       other_mtus,
        "set one MTU at both ends: large transfers stall otherwise"},
       {"peer.kernel", Outcome::kWarning, own.kernel, other.kernel, "run one kernel on all nodes"},
       {"peer.driver",

@@ -11,14 +11,20 @@
 
 namespace sparkspan::engine::doctor {
 
-// Asks the doctors that answer on the other nodes (ProbeServer), over every plane: tcp.* and peer.*
-// findings. Each transfer is at most kProbeBytesMax, a pair of nodes takes a few seconds. Not while
-// the cluster serves: it takes the link's bandwidth.
-void ProbePeers(const config::ClusterConfig& config,
-                const config::NodeConfig& node,
-                std::uint16_t port,
-                const PeerFacts& own,
-                Report* report);
+// Where another node answers probes (ProbeServer).
+struct ProbeTarget {
+  std::uint16_t port = 0;
+  std::string token;
+};
+
+// Compares this node with another and measures every link between them, data rails among them:
+// tcp.*, peer.* and subnet.rails. Each transfer is at most kProbeBytesMax, a link takes a few
+// seconds and its bandwidth: not while the cluster serves.
+void ProbeNode(const config::NodeConfig& node,
+               const config::NodeConfig& peer,
+               const ProbeTarget& target,
+               const PeerFacts& own,
+               Report* report);
 
 using CountersByInterface = std::map<std::string, fabric::InterfaceCounters>;
 

@@ -19,8 +19,11 @@ namespace sparkspan::engine::doctor {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x42505353;  // "SSPB", little-endian as all of the header
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kVersion = 2;
+constexpr std::uint64_t kRequestMax = static_cast<std::uint64_t>(ProbeRequest::kListen);
 constexpr std::size_t kHeaderBytes = 16;
+constexpr std::int64_t kHeadersBytes = 40;  // IPv4's and TCP's, without options
+constexpr std::int64_t kTimestampBytes = 12;
 
 using Header = std::array<char, kHeaderBytes>;
 
@@ -126,14 +129,24 @@ absl::StatusOr<ProbeConnection::Frame> ProbeConnection::Receive(Time deadline) {
   RETURN_IF_ERROR(ReceiveAll(header, deadline));
   const std::uint64_t request = Get(header, 6, 2);
   const std::uint64_t bytes = Get(header, 8, 8);
-  if (Get(header, 0, 4) != kMagic || Get(header, 4, 2) != kVersion || request < 1 || request > 4 ||
-      bytes > static_cast<std::uint64_t>(kProbeBytesMax)) {
+  if (Get(header, 0, 4) != kMagic || Get(header, 4, 2) != kVersion || request < 1 ||
+      request > kRequestMax || bytes > static_cast<std::uint64_t>(kProbeBytesMax)) {
     return absl::InvalidArgumentError(
         "what answers is no doctor of this release; is the probe's port used by another program?");
   }
   Frame frame{static_cast<ProbeRequest>(request), std::string(bytes, '\0')};
   RETURN_IF_ERROR(ReceiveAll(frame.payload, deadline));
   return frame;
+}
+
+std::int64_t ProbeConnection::PacketBytes() const {
+  tcp_info info{};
+  socklen_t bytes = sizeof(info);
+  if (getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) {
+    return 0;
+  }
+  const bool has_timestamps = (info.tcpi_options & TCPI_OPT_TIMESTAMPS) != 0;
+  return std::int64_t{info.tcpi_snd_mss} + kHeadersBytes + (has_timestamps ? kTimestampBytes : 0);
 }
 
 }  // namespace sparkspan::engine::doctor

@@ -24,7 +24,9 @@ enum class ProbeRequest : std::uint16_t {
   kFacts = 1,     // payload: this node's facts; answered with the other's
   kEcho = 2,      // payload: bytes to send back
   kTransfer = 3,  // payload: bytes to take; answered with an empty frame
-  kCallBack = 4   // payload: a port of the asking address, in decimal, to connect to; then a frame
+  kCallBack = 4,  // payload: a port of the asking address, in decimal, to connect to; then a frame
+  kOpen = 5,      // first: payload: the token of whoever made the other side answer, or nothing
+  kListen = 6     // payload: a port to listen on until the connection ends; then a frame
 };
 
 // A connection between two doctors: frames of a fixed header (magic, version, request, size) and a
@@ -45,6 +47,10 @@ class ProbeConnection {
     std::string payload;
   };
   absl::StatusOr<Frame> Receive(Time deadline);
+
+  // The largest packet that this side sends on it: what its own MTU, the other side's, and what the
+  // way between has been found to carry, allow. TCP's packets are never fragmented. 0: not known.
+  std::int64_t PacketBytes() const;
 
   int fd() const { return socket_.get(); }
 

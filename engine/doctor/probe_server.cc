@@ -1,16 +1,13 @@
 #include "engine/doctor/probe_server.h"
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -26,6 +23,8 @@ namespace {
 constexpr int kBacklog = 8;
 constexpr std::chrono::seconds kSessionMax{60};
 constexpr std::chrono::seconds kCallBackTimeout{2};
+constexpr std::chrono::seconds kFrameTimeout{10};
+constexpr int kIdleMaxMs = 20'000;
 constexpr int kPollTimeoutMs = 10'000;
 
 std::int64_t UnixMilliseconds() {
@@ -34,35 +33,131 @@ std::int64_t UnixMilliseconds() {
       .count();
 }
 
-std::string CallBack(const fabric::DeclaredPin& pin,
-                     fabric::Ipv4Address peer,
-                     const std::string& port_text) {
+// 0: that is none.
+std::uint16_t ParsePort(const std::string& text) {
   std::uint16_t port = 0;
-  const auto [end, fault] =
-      std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
-  if (fault != std::errc() || end != port_text.data() + port_text.size() || port == 0) {
-    return "that is no port";
-  }
-  const absl::Status status =
-      ProbeConnection::Connect(
-          pin, {peer, port}, std::chrono::steady_clock::now() + kCallBackTimeout)
-          .status();
-  return std::string(status.message());
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return fault != std::errc() || end != text.data() + text.size() ? 0 : port;
 }
 
 }  // namespace
 
+// One connection, from the doctor that probes.
+class ProbeServer::Session {
+ public:
+  Session(const ProbeServer& server,
+          const fabric::DeclaredPin& pin,
+          fabric::Ipv4Address peer,
+          UniqueFd socket)
+      : options_(server.options_),
+        stop_(server.stop_),
+        pin_(pin),
+        peer_(peer),
+        connection_(std::move(socket)) {}
+
+  // Until the other side is done or away, asks for what it may not, or takes too long.
+  void Run() {
+    const Time deadline = std::chrono::steady_clock::now() + kSessionMax;
+    absl::StatusOr<ProbeConnection::Frame> frame = Next(deadline);
+    if (!frame.ok() || frame->request != ProbeRequest::kOpen || frame->payload != options_.token) {
+      LOG(WARNING) << "a probe from " << ToString(peer_)
+                   << " without the right token is not answered";
+      return;
+    }
+    while (frame.ok()) {
+      absl::StatusOr<std::string> answer = AnswerTo(*frame);
+      if (!answer.ok() || !connection_.Send(frame->request, *answer, deadline).ok()) {
+        return;
+      }
+      frame = Next(deadline);
+    }
+  }
+
+ private:
+  // The next request, unless the server stops first.
+  absl::StatusOr<ProbeConnection::Frame> Next(Time deadline) {
+    pollfd polled[] = {{stop_.fd(), POLLIN, 0}, {connection_.fd(), POLLIN, 0}};
+    poll(polled, 2, kIdleMaxMs);
+    if (polled[0].revents != 0 || polled[1].revents == 0) {
+      return absl::CancelledError("nothing was asked in time");
+    }
+    return connection_.Receive(
+        std::min(deadline, std::chrono::steady_clock::now() + kFrameTimeout));
+  }
+
+  absl::StatusOr<std::string> AnswerTo(const ProbeConnection::Frame& frame) {
+    switch (frame.request) {
+      case ProbeRequest::kFacts: {
+        ASSIGN_OR_RETURN(PeerFacts facts, options_.facts());
+        facts.unix_milliseconds = UnixMilliseconds();
+        return ToJson(facts);
+      }
+      case ProbeRequest::kEcho:
+        return frame.payload;
+      case ProbeRequest::kOpen:
+      case ProbeRequest::kTransfer:
+        return "";
+      case ProbeRequest::kCallBack:
+        return CallBack(ParsePort(frame.payload));
+      case ProbeRequest::kListen:
+        return Listen(ParsePort(frame.payload));
+    }
+    return absl::InvalidArgumentError("a request of no kind");
+  }
+
+  // Both answer nothing, or why not.
+  std::string CallBack(std::uint16_t port) const {
+    if (port == 0) {
+      return kNoPort;
+    }
+    const Time deadline = std::chrono::steady_clock::now() + kCallBackTimeout;
+    const absl::Status status = ProbeConnection::Connect(pin_, {peer_, port}, deadline).status();
+    return std::string(status.message());
+  }
+
+  std::string Listen(std::uint16_t port) {
+    if (port == 0) {
+      return kNoPort;
+    }
+    absl::StatusOr<UniqueFd> listener =
+        fabric::ListenPinned(pin_, port, fabric::LocalPeers::kNone, /*backlog=*/1);
+    if (!listener.ok()) {
+      return std::string(listener.status().message());
+    }
+    listener_ = *std::move(listener);
+    return "";
+  }
+
+  static constexpr const char* kNoPort = "that is no port";
+
+  const ProbeServerOptions& options_;
+  const StopEvent& stop_;
+  const fabric::DeclaredPin& pin_;
+  const fabric::Ipv4Address peer_;
+  ProbeConnection connection_;
+  UniqueFd listener_;
+};
+
 absl::StatusOr<std::unique_ptr<ProbeServer>> ProbeServer::Start(const config::ClusterConfig& config,
                                                                 const config::NodeConfig& node,
-                                                                std::uint16_t port,
-                                                                PeerFacts facts) {
+                                                                ProbeServerOptions options) {
+  ASSIGN_OR_RETURN(const PeerFacts facts, options.facts());
+  std::vector<std::pair<fabric::DeclaredPin, int>> pins = {{node.control, 0}, {node.bootstrap, 0}};
+  for (const RailFacts& rail : facts.rails) {
+    pins.emplace_back(rail.pin, rail.prefix_length);
+  }
   std::vector<Plane> planes;
-  for (const fabric::DeclaredPin* pin : {&node.control, &node.bootstrap}) {
-    if (planes.empty() || !(planes[0].pin == *pin)) {
-      ASSIGN_OR_RETURN(UniqueFd listener,
-                       fabric::ListenPinned(*pin, port, fabric::LocalPeers::kNone, kBacklog));
-      planes.push_back({*pin, std::move(listener)});
+  for (const auto& [pin, prefix_length] : pins) {
+    const auto known = std::find_if(planes.begin(), planes.end(), [&pin = pin](const Plane& plane) {
+      return plane.pin == pin;
+    });
+    if (known != planes.end()) {
+      known->rail_prefix_length = std::max(known->rail_prefix_length, prefix_length);
+      continue;
     }
+    ASSIGN_OR_RETURN(UniqueFd listener,
+                     fabric::ListenPinned(pin, options.port, fabric::LocalPeers::kNone, kBacklog));
+    planes.push_back({pin, prefix_length, std::move(listener)});
   }
   std::vector<fabric::Ipv4Address> peers;
   for (const config::NodeConfig& peer : config.nodes) {
@@ -71,38 +166,32 @@ absl::StatusOr<std::unique_ptr<ProbeServer>> ProbeServer::Start(const config::Cl
       peers.push_back(peer.bootstrap.address);
     }
   }
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
-    return absl::UnavailableError(absl::StrFormat("cannot make a pipe: %s", std::strerror(errno)));
-  }
-  return std::unique_ptr<ProbeServer>(new ProbeServer(
-      std::move(planes), std::move(peers), std::move(facts), UniqueFd(ends[0]), UniqueFd(ends[1])));
+  ASSIGN_OR_RETURN(StopEvent stop, StopEvent::Create());
+  return std::unique_ptr<ProbeServer>(
+      new ProbeServer(std::move(planes), std::move(peers), std::move(options), std::move(stop)));
 }
 
 ProbeServer::ProbeServer(std::vector<Plane> planes,
                          std::vector<fabric::Ipv4Address> peers,
-                         PeerFacts facts,
-                         UniqueFd stop_reader,
-                         UniqueFd stop_writer)
+                         ProbeServerOptions options,
+                         StopEvent stop)
     : planes_(std::move(planes)),
       peers_(std::move(peers)),
-      facts_(std::move(facts)),
-      stop_reader_(std::move(stop_reader)),
-      stop_writer_(std::move(stop_writer)) {
+      options_(std::move(options)),
+      stop_(std::move(stop)) {
   for (const Plane& plane : planes_) {
     threads_.emplace_back("probe", [this, &plane] { Run(plane); });
   }
 }
 
 ProbeServer::~ProbeServer() {
-  const char byte = 0;  // Nobody reads it, so that it stops every thread.
-  CHECK_EQ(write(stop_writer_.get(), &byte, 1), 1);
+  stop_.Set();
   threads_.clear();
 }
 
 void ProbeServer::Run(const Plane& plane) const {
   while (true) {
-    pollfd polled[] = {{stop_reader_.get(), POLLIN, 0}, {plane.listener.get(), POLLIN, 0}};
+    pollfd polled[] = {{stop_.fd(), POLLIN, 0}, {plane.listener.get(), POLLIN, 0}};
     poll(polled, 2, kPollTimeoutMs);
     if (polled[0].revents != 0) {
       return;
@@ -114,41 +203,21 @@ void ProbeServer::Run(const Plane& plane) const {
   }
 }
 
+bool ProbeServer::MayAsk(const Plane& plane, fabric::Ipv4Address peer) const {
+  const int bits = plane.rail_prefix_length;
+  return !options_.token.empty() || std::find(peers_.begin(), peers_.end(), peer) != peers_.end() ||
+         (bits > 0 && NetworkOf(peer, bits) == NetworkOf(plane.pin.address, bits));
+}
+
 void ProbeServer::Answer(const Plane& plane, UniqueFd socket) const {
   const absl::StatusOr<fabric::Endpoint> peer = fabric::PeerEndpoint(socket.get());
-  if (!peer.ok() || std::find(peers_.begin(), peers_.end(), peer->address) == peers_.end()) {
+  if (!peer.ok() || !MayAsk(plane, peer->address)) {
     LOG(WARNING) << "a probe from an address that cluster.yaml does not have is not answered";
     return;
   }
   const int on = 1;
   setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  ProbeConnection connection(std::move(socket));
-  const Time deadline = std::chrono::steady_clock::now() + kSessionMax;
-  absl::Status status;
-  while (status.ok()) {
-    absl::StatusOr<ProbeConnection::Frame> frame = connection.Receive(deadline);
-    if (!frame.ok()) {
-      return;  // The other side is done, or away.
-    }
-    switch (frame->request) {
-      case ProbeRequest::kFacts: {
-        PeerFacts facts = facts_;
-        facts.unix_milliseconds = UnixMilliseconds();
-        status = connection.Send(ProbeRequest::kFacts, ToJson(facts), deadline);
-        break;
-      }
-      case ProbeRequest::kEcho:
-        status = connection.Send(ProbeRequest::kEcho, frame->payload, deadline);
-        break;
-      case ProbeRequest::kTransfer:
-        status = connection.Send(ProbeRequest::kTransfer, "", deadline);
-        break;
-      case ProbeRequest::kCallBack:
-        status = connection.Send(
-            ProbeRequest::kCallBack, CallBack(plane.pin, peer->address, frame->payload), deadline);
-        break;
-    }
-  }
+  Session(*this, plane.pin, peer->address, std::move(socket)).Run();
 }
 
 }  // namespace sparkspan::engine::doctor

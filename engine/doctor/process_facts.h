@@ -10,7 +10,9 @@ namespace sparkspan::engine::doctor {
 // The processes under `proc`. Which files another user's process has open is only root's to see.
 std::vector<Process> ReadProcesses(const std::filesystem::path& proc);
 
-// The sockets that listen for IPv4, from proc/net/tcp, with the processes that have them.
+// The listening sockets of proc/net/tcp and tcp6, with the processes that have them. One of all
+// IPv6 addresses counts as one of all IPv4 addresses too, which it is unless its process asked
+// otherwise: the kernel does not say there.
 std::vector<ListeningPort> ReadListeningPorts(const std::filesystem::path& proc);
 
 }  // namespace sparkspan::engine::doctor

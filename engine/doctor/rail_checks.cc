@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -18,24 +19,22 @@ using fabric::RdmaPort;
 
 constexpr std::int64_t kPciErrorsMax = 1'000;
 
-// Halves of one cage: the same port label in different PCI domains.
-bool AreHalves(const Interface& a, const Interface& b) {
-  return a.name != b.name && !a.phys_port_name.empty() && a.phys_port_name == b.phys_port_name &&
-         a.pci_address.substr(0, 4) != b.pci_address.substr(0, 4);
-}
-
 void CheckHalves(const Examination& examination,
                  const std::vector<const Interface*>& rails,
                  Report* report) {
   std::set<std::string> cabled;
   std::set<std::string> cages;
   for (const Interface& interface : examination.facts.interfaces) {
-    if (!interface.phys_port_name.empty() && interface.is_up()) {
-      cabled.insert(interface.phys_port_name);
+    if (!CageOf(interface).empty() && interface.is_up()) {
+      cabled.insert(CageOf(interface));
     }
   }
   for (const Interface* rail : rails) {
-    cages.insert(rail->phys_port_name);
+    cages.insert(CageOf(*rail));
+  }
+  if (cages.contains("")) {
+    report->Skip("rail.halves", "the kernel does not say which cage each rail belongs to");
+    return;
   }
   if (cages.size() > 1 && cabled.size() == 1) {
     report->Fail(
@@ -63,6 +62,13 @@ void CheckHalves(const Examination& examination,
   report->Pass("rail.halves", examination.node.name, "every half of the cabled cages in use");
 }
 
+// Of "32.0 GT/s PCIe"; 0 where the kernel does not say.
+double GigatransfersOf(const std::string& speed) {
+  std::istringstream words(speed);
+  double value = 0;
+  return words >> value ? value : 0;
+}
+
 void CheckPcie(const NodeFacts& facts, const Interface& rail, Report* report) {
   if (!rail.pcie_width.has_value() || !rail.pcie_width_max.has_value()) {
     report->Skip("pcie.width", rail.name + ": the kernel does not say");
@@ -73,8 +79,19 @@ void CheckPcie(const NodeFacts& facts, const Interface& rail, Report* report) {
                  absl::StrFormat("x%d", *rail.pcie_width_max),
                  "update the machine's firmware (fwupdmgr update)");
   } else {
-    report->Pass(
-        "pcie.width", rail.name, absl::StrFormat("x%d at %s", *rail.pcie_width, rail.pcie_speed));
+    report->Pass("pcie.width", rail.name, absl::StrFormat("x%d", *rail.pcie_width));
+  }
+  const double speed = GigatransfersOf(rail.pcie_speed);
+  if (speed == 0 || GigatransfersOf(rail.pcie_speed_max) == 0) {
+    report->Skip("pcie.speed", rail.name + ": the kernel does not say");
+  } else if (speed < GigatransfersOf(rail.pcie_speed_max)) {
+    report->Warn("pcie.speed",
+                 rail.name,
+                 rail.pcie_speed,
+                 rail.pcie_speed_max,
+                 "update the machine's firmware (fwupdmgr update), and restart it");
+  } else {
+    report->Pass("pcie.speed", rail.name, rail.pcie_speed);
   }
   const auto errors = facts.pci_errors.find(rail.name);
   const std::int64_t count = errors == facts.pci_errors.end() ? 0 : errors->second;
@@ -186,7 +203,8 @@ void ReportNcclSettings(const Examination& examination, Report* report) {
 
 void CheckRails(const Examination& examination, Report* report) {
   if (examination.node.data != config::DataTransport::kRails) {
-    for (const char* id : {"rail.resolved", "rail.halves", "pcie.width", "pcie.errors"}) {
+    for (const char* id :
+         {"rail.resolved", "rail.halves", "pcie.width", "pcie.speed", "pcie.errors"}) {
       report->Skip(id, "data is " + std::string(ToString(examination.node.data)));
     }
     return;

@@ -9,6 +9,19 @@ namespace {
 
 constexpr std::int64_t kStrict = 1;  // rp_filter: what comes in must be what would go out.
 
+// Whether an address of `other` lies in the subnet of an address of `interface`.
+bool ShareSubnet(const fabric::Interface& interface, const fabric::Interface& other) {
+  for (const fabric::InterfaceAddress& own : interface.addresses) {
+    for (const fabric::InterfaceAddress& held : other.addresses) {
+      if (own.prefix_length > 0 &&
+          NetworkOf(held.address, own.prefix_length) == NetworkOf(own.address, own.prefix_length)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 void CheckRouteTo(const NodeFacts& facts,
                   const char* plane,
                   const fabric::DeclaredPin& own,
@@ -47,7 +60,7 @@ void CheckDefaultRoutes(const Examination& examination, Report* report) {
     const bool is_rail = std::any_of(rails.begin(), rails.end(), [&](const fabric::Rail& rail) {
       return rail.netdev == route.interface;
     });
-    const bool is_cage = interface != nullptr && !interface->phys_port_name.empty();
+    const bool is_cage = interface != nullptr && !CageOf(*interface).empty();
     if (is_rail || is_cage) {
       on_fabric = true;
       report->Warn("route.default",
@@ -68,8 +81,22 @@ void CheckDefaultRoutes(const Examination& examination, Report* report) {
   if (!on_fabric) {
     report->Pass("route.default", "", "no default route leaves by a fabric interface");
   }
+  for (const DeclaredUse& use : DeclaredUses(examination)) {
+    const fabric::Interface* declared = FindByName(facts, use.interface);
+    for (const fabric::Interface& other : facts.interfaces) {
+      if (declared != nullptr && other.is_wireless && other.name != use.interface &&
+          ShareSubnet(*declared, other)) {
+        on_wireless = true;
+        report->Warn("route.wireless",
+                     other.name,
+                     "it is Wi-Fi in the subnet of " + use.subject(),
+                     "Wi-Fi in a subnet of its own, or off",
+                     "take it out of that network: nmcli radio wifi off");
+      }
+    }
+  }
   if (!on_wireless) {
-    report->Pass("route.wireless", "", "no default route leaves by Wi-Fi");
+    report->Pass("route.wireless", "", "neither a default route nor a declared subnet is Wi-Fi's");
   }
 }
 
@@ -77,7 +104,7 @@ void CheckDefaultRoutes(const Examination& examination, Report* report) {
 void CheckNameServers(const Examination& examination, Report* report) {
   for (const NameServer& server : examination.facts.name_servers) {
     const fabric::Interface* interface = FindByName(examination.facts, server.interface);
-    if (interface != nullptr && !interface->phys_port_name.empty()) {
+    if (interface != nullptr && !CageOf(*interface).empty()) {
       report->Warn("route.name-server",
                    server.interface,
                    absl::StrFormat("%s says that name server %s is reached by a fabric interface",
@@ -102,12 +129,9 @@ void CheckReversePath(const Examination& examination, Report* report) {
     const std::int64_t filter = std::max(value("all"), value(use.interface));
     const fabric::Interface* interface = FindByName(facts, use.interface);
     const bool is_shared =
-        interface != nullptr && !interface->addresses.empty() &&
+        interface != nullptr &&
         std::any_of(facts.interfaces.begin(), facts.interfaces.end(), [&](const auto& other) {
-          const int bits = interface->addresses[0].prefix_length;
-          return other.name != use.interface && !other.addresses.empty() && bits > 0 &&
-                 NetworkOf(other.addresses[0].address, bits) ==
-                     NetworkOf(interface->addresses[0].address, bits);
+          return other.name != use.interface && ShareSubnet(*interface, other);
         });
     if (filter == kStrict && is_shared) {
       report->Warn("route.reverse-path",

@@ -11,7 +11,6 @@
 namespace sparkspan::engine::doctor {
 namespace {
 
-constexpr std::int64_t kWarningDays = 30;
 constexpr unsigned kOthersMode = 077;
 constexpr const char* kIssue = "run `sparkspan certs`, copy this node's folder, start it again";
 
@@ -20,7 +19,15 @@ bool IsReadable(const char* id, const PemFile& file, Report* report) {
   if (file.text.has_value()) {
     return true;
   }
-  report->Fail(id, file.path, "it cannot be read", "a PEM file that this user may read", kIssue);
+  if (file.is_denied) {
+    report->Fail(id,
+                 file.path,
+                 "this user may not read it, so it has not been looked at",
+                 "a user that may",
+                 "run the doctor as root, or as the user of the daemons, whose file it must be");
+  } else {
+    report->Fail(id, file.path, "it cannot be read", "a PEM file", kIssue);
+  }
   return false;
 }
 
@@ -47,8 +54,12 @@ void CheckCertificate(const TlsFacts& tls, Report* report) {
   }
   const std::int64_t days = certificate.ok() ? DaysLeft(*certificate, tls.now) : 0;
   const std::string found = absl::StrFormat("expires in %d days", days);
-  if (status.ok() && days < kWarningDays) {
-    report->Warn("tls.certificate", tls.certificate.path, found, "30 days or more", kIssue);
+  if (status.ok() && days < identity::kExpiryWarningDays) {
+    report->Warn("tls.certificate",
+                 tls.certificate.path,
+                 found,
+                 absl::StrFormat("%d days or more", identity::kExpiryWarningDays),
+                 kIssue);
   } else {
     Judge("tls.certificate", tls.certificate, status, found, report);
   }

@@ -28,9 +28,12 @@ std::uint32_t Ipv4Bits(const sockaddr* address) {
   return ntohl(ipv4.sin_addr.s_addr);
 }
 
-Interface ReadInterface(const fs::path& folder) {
+}  // namespace
+
+Interface ReadInterface(const fs::path& sysfs, const std::string& name) {
+  const fs::path folder = sysfs / "class" / "net" / name;
   Interface interface;
-  interface.name = folder.filename().string();
+  interface.name = name;
   interface.index = static_cast<int>(ReadNumber(folder / "ifindex").value_or(0));
   interface.operstate = ReadLine(folder / "operstate");
   interface.carrier = ReadNumber(folder / "carrier").value_or(0) == 1;
@@ -39,6 +42,7 @@ Interface ReadInterface(const fs::path& folder) {
   if (interface.speed_mbps.value_or(0) <= 0) {
     interface.speed_mbps.reset();
   }
+  interface.duplex = ReadLine(folder / "duplex");
   interface.mtu = ReadNumber(folder / "mtu").value_or(0);
   interface.mac = ReadLine(folder / "address");
   interface.phys_port_name = ReadLine(folder / "phys_port_name");
@@ -50,11 +54,14 @@ Interface ReadInterface(const fs::path& folder) {
   interface.pcie_width = ReadNumber(folder / "device" / "current_link_width");
   interface.pcie_width_max = ReadNumber(folder / "device" / "max_link_width");
   interface.pcie_speed = ReadLine(folder / "device" / "current_link_speed");
+  interface.pcie_speed_max = ReadLine(folder / "device" / "max_link_speed");
   std::error_code fault;
   interface.is_wireless =
       fs::exists(folder / "wireless", fault) || fs::exists(folder / "phy80211", fault);
   return interface;
 }
+
+namespace {
 
 absl::StatusOr<std::vector<InterfaceAddress>> ListAddresses() {
   ifaddrs* list = nullptr;
@@ -110,7 +117,7 @@ absl::StatusOr<std::vector<Interface>> ListInterfaces(const fs::path& sysfs,
     if (!fs::is_directory(folder / name, fault)) {
       continue;
     }
-    Interface interface = ReadInterface(folder / name);
+    Interface interface = ReadInterface(sysfs, name);
     std::copy_if(held.begin(),
                  held.end(),
                  std::back_inserter(interface.addresses),
@@ -118,6 +125,21 @@ absl::StatusOr<std::vector<Interface>> ListInterfaces(const fs::path& sysfs,
     interfaces.push_back(std::move(interface));
   }
   return interfaces;
+}
+
+std::string CageOf(const Interface& interface) {
+  if (!interface.phys_port_name.empty()) {
+    return interface.phys_port_name;
+  }
+  const std::size_t dot = interface.pci_address.rfind('.');
+  return interface.driver != "mlx5_core" || dot == std::string::npos
+             ? ""
+             : "f" + interface.pci_address.substr(dot + 1);
+}
+
+bool AreHalves(const Interface& a, const Interface& b) {
+  return a.name != b.name && !CageOf(a).empty() && CageOf(a) == CageOf(b) &&
+         a.pci_address.substr(0, 4) != b.pci_address.substr(0, 4);
 }
 
 std::string Describe(const Interface& interface) {

@@ -50,6 +50,7 @@ struct Interface {
   std::string operstate;  // up, down, lowerlayerdown, unknown (loopback, tun), ...
   bool carrier = false;
   std::optional<std::int64_t> speed_mbps;
+  std::string duplex;  // full, half
   std::int64_t mtu = 0;
   std::string driver;  // Of its PCI or USB function; empty for virtual ones.
   std::string mac;
@@ -57,7 +58,8 @@ struct Interface {
   std::string pci_address;                 // 0000:01:00.1; empty for virtual ones.
   std::optional<std::int64_t> pcie_width;  // Lanes in use, and the most that the slot has.
   std::optional<std::int64_t> pcie_width_max;
-  std::string pcie_speed;  // "32.0 GT/s PCIe"
+  std::string pcie_speed;  // "32.0 GT/s PCIe"; likewise
+  std::string pcie_speed_max;
   bool is_wireless = false;
   std::vector<std::string> rdma_devices;
   std::vector<InterfaceAddress> addresses;
@@ -69,9 +71,21 @@ struct Interface {
   bool is_up() const { return operstate == "up" || (operstate == "unknown" && carrier); }
 };
 
+// The interface of this name as <sysfs>/class/net has it, without its addresses. All fields are
+// empty where there is none.
+Interface ReadInterface(const std::filesystem::path& sysfs, const std::string& name);
+
 // The machine's interfaces in the order of their names. `sysfs` is "/sys" or a fixture.
 absl::StatusOr<std::vector<Interface>> ListInterfaces(const std::filesystem::path& sysfs,
                                                       const AddressSource& addresses);
+
+// Which cage of its NIC an interface belongs to, the same for both halves of one: phys_port_name,
+// or the function's number of its PCI address ("f1") where the kernel does not say. Empty for what
+// is no ConnectX.
+std::string CageOf(const Interface& interface);
+
+// Two halves of one cage: of one name, in different PCI domains.
+bool AreHalves(const Interface& a, const Interface& b);
 
 // "enp1s0f1np1 (up, 200000 Mb/s, 192.168.177.1/24)": for messages and the status page.
 std::string Describe(const Interface& interface);

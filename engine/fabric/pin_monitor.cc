@@ -12,11 +12,17 @@ absl::StatusOr<std::unique_ptr<PinMonitor>> PinMonitor::Start(std::filesystem::p
                                                               std::vector<PlanePin> pins,
                                                               OnFault on_fault) {
   std::vector<DeclaredPin> watched;
+  std::vector<DeclaredPath> paths;
   for (const PlanePin& pin : pins) {
     watched.push_back(pin.pin);
+    paths.push_back({pin.pin, pin.peers});
   }
+  ASSIGN_OR_RETURN(
+      auto path_watch,
+      PathWatch::Start(sysfs, std::make_shared<KernelRouteSource>(), std::move(paths)));
   std::unique_ptr<PinMonitor> monitor(
       new PinMonitor(std::move(sysfs), std::move(pins), std::move(on_fault)));
+  monitor->paths_ = std::move(path_watch);
   ASSIGN_OR_RETURN(
       monitor->watch_,
       PinWatch::Start(std::move(watched),
@@ -61,9 +67,11 @@ std::vector<PinSample> PinMonitor::Sample() const {
         ReadNumber(sysfs_ / "class" / "net" / pin.pin.interface / "ifindex").value_or(0));
     sample.counters = ReadCounters(sysfs_, pin.pin.interface);
   }
+  const std::vector<PathState> paths = paths_->states();
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    samples[i].fault = faults_[i];
+    samples[i].link = paths[i].link;
+    samples[i].fault = faults_[i].empty() ? paths[i].fault : faults_[i];
   }
   return samples;
 }

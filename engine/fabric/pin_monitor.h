@@ -10,6 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "engine/fabric/counters.h"
+#include "engine/fabric/link_facts.h"
+#include "engine/fabric/path_watch.h"
 #include "engine/fabric/pin.h"
 #include "engine/fabric/pin_watch.h"
 
@@ -20,6 +22,8 @@ struct PlanePin {
   DeclaredPin pin;
   bool control = false;
   bool data = false;
+  std::string net = {};  // what carries exchanges over it: "TCP"; empty where none go
+  std::vector<Ipv4Address> peers = {};  // whom it is to reach
 
   bool operator==(const PlanePin&) const = default;
 };
@@ -30,12 +34,13 @@ struct PinSample {
   int interface_index = 0;  // 0: there is no such interface now
   std::string fault;        // why it is not as declared; empty while it is
   InterfaceCounters counters;
+  LinkFacts link;
 
   bool operator==(const PinSample&) const = default;
 };
 
-// The declared interfaces of this machine: watched for news of their links and addresses, and
-// counted whenever somebody asks. Thread-safe.
+// The declared interfaces of this machine: watched for news of their links, addresses, routes and
+// MTUs, and counted whenever somebody asks. Thread-safe.
 class PinMonitor {
  public:
   // `on_fault` hears of every pin that does not hold: by Start, then by the watching thread.
@@ -46,10 +51,10 @@ class PinMonitor {
                                                            std::vector<PlanePin> pins,
                                                            OnFault on_fault);
 
-  // One for each pin, in the order given.
+  // One for each pin, in the order given. A fault of its routes or its MTU counts too.
   std::vector<PinSample> Sample() const;
 
-  // Of the first pin that does not hold; empty while all do.
+  // Of the first pin that does not hold, so that nothing can be sent by it; empty while all do.
   std::string fault() const;
 
   // How often a pin has ceased to hold, come back, or has a fault of another kind.
@@ -67,6 +72,7 @@ class PinMonitor {
   std::vector<std::string> faults_;  // [pins]
   std::uint64_t changes_ = 0;
 
+  std::unique_ptr<PathWatch> paths_;
   std::unique_ptr<PinWatch> watch_;  // last: it uses all of the above
 };
 

@@ -19,7 +19,14 @@ namespace sparkspan::engine::identity {
 namespace {
 
 constexpr std::chrono::hours kBackdated{24};
-constexpr const char* kAuthorityPrefix = "sparkspan authority of ";
+// X.520 lets each part of a name have 64 characters, as many as a cluster's name may have: so that
+// one has a part of its own.
+constexpr const char* kAuthorityName = "sparkspan authority";
+
+struct SubjectName {
+  std::string common_name;
+  std::string organisation;  // empty: none
+};
 
 struct FreeExtension {
   void operator()(X509_EXTENSION* extension) const { X509_EXTENSION_free(extension); }
@@ -50,9 +57,30 @@ absl::Status SetRandomSerial(X509* certificate) {
   return absl::OkStatus();
 }
 
+absl::Status AddNamePart(X509_NAME* name, int kind, const std::string& text) {
+  if (X509_NAME_add_entry_by_NID(name,
+                                 kind,
+                                 MBSTRING_UTF8,
+                                 reinterpret_cast<const unsigned char*>(text.data()),
+                                 static_cast<int>(text.size()),
+                                 -1,
+                                 0) != 1) {
+    return OpensslError(absl::StrFormat("'%s' in the name of a certificate", text));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetSubject(X509* certificate, const SubjectName& subject) {
+  X509_NAME* name = X509_get_subject_name(certificate);
+  if (!subject.organisation.empty()) {
+    RETURN_IF_ERROR(AddNamePart(name, NID_organizationName, subject.organisation));
+  }
+  return AddNamePart(name, NID_commonName, subject.common_name);
+}
+
 // Version 3, with names, times and key; extensions and signature come after.
 absl::StatusOr<X509Ptr> Draft(
-    const std::string& subject, X509* issuer, EVP_PKEY* key, WallTime now, int days) {
+    const SubjectName& subject, X509* issuer, EVP_PKEY* key, WallTime now, int days) {
   X509Ptr certificate(X509_new());
   RETURN_IF_ERROR(SetRandomSerial(certificate.get()));
   X509_set_version(certificate.get(), X509_VERSION_3);
@@ -62,13 +90,7 @@ absl::StatusOr<X509Ptr> Draft(
   ASN1_TIME_set(X509_getm_notAfter(certificate.get()),
                 std::chrono::system_clock::to_time_t(now + std::chrono::hours(24) * days));
   X509_set_pubkey(certificate.get(), key);
-  X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate.get()),
-                             NID_commonName,
-                             MBSTRING_UTF8,
-                             reinterpret_cast<const unsigned char*>(subject.data()),
-                             static_cast<int>(subject.size()),
-                             -1,
-                             0);
+  RETURN_IF_ERROR(SetSubject(certificate.get(), subject));
   X509_set_issuer_name(certificate.get(),
                        X509_get_subject_name(issuer == nullptr ? certificate.get() : issuer));
   return certificate;
@@ -117,7 +139,7 @@ absl::StatusOr<Authority> Authority::Create(const std::string& cluster, WallTime
   authority.cluster_ = cluster;
   ASSIGN_OR_RETURN(authority.key_, NewKey());
   ASSIGN_OR_RETURN(authority.certificate_,
-                   Draft(kAuthorityPrefix + cluster, nullptr, authority.key_.get(), now, days));
+                   Draft({kAuthorityName, cluster}, nullptr, authority.key_.get(), now, days));
   X509* certificate = authority.certificate_.get();
   RETURN_IF_ERROR(
       AddExtension(certificate, certificate, NID_basic_constraints, "critical,CA:TRUE,pathlen:0"));
@@ -140,14 +162,15 @@ absl::StatusOr<Authority> Authority::Load(const KeyPair& pair) {
       X509_check_ca(authority.certificate_.get()) == 0) {
     return OpensslError("the authority's certificate and key do not belong together");
   }
-  const std::string prefix = kAuthorityPrefix;
-  if (!read.subject.starts_with(prefix)) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("the authority's certificate is of '%s'; expected '%s' and a cluster",
-                        read.subject,
-                        prefix));
+  if (read.subject != kAuthorityName || read.organisation.empty()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the authority's certificate is of '%s', organisation '%s'; expected '%s' and a cluster's "
+        "name: remove both of the authority's files to make a new one",
+        read.subject,
+        read.organisation,
+        kAuthorityName));
   }
-  authority.cluster_ = read.subject.substr(prefix.size());
+  authority.cluster_ = read.organisation;
   authority.pair_ = pair;
   return authority;
 }
@@ -159,7 +182,7 @@ absl::StatusOr<KeyPair> Authority::Issue(const Subject& subject, WallTime now, i
   }
   ASSIGN_OR_RETURN(const KeyPtr key, NewKey());
   ASSIGN_OR_RETURN(const X509Ptr certificate,
-                   Draft(subject.node, certificate_.get(), key.get(), now, days));
+                   Draft({subject.node, ""}, certificate_.get(), key.get(), now, days));
   X509* issuer = certificate_.get();
   for (const auto& [kind, value] :
        {std::pair(NID_basic_constraints, std::string("critical,CA:FALSE")),

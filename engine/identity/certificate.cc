@@ -20,10 +20,10 @@ struct FreeNames {
   void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
 };
 
-std::string CommonName(X509* certificate) {
+// A part of the subject's name; empty when it has none of the kind.
+std::string NamePart(X509* certificate, int kind) {
   std::array<char, 256> text{};
-  X509_NAME_get_text_by_NID(
-      X509_get_subject_name(certificate), NID_commonName, text.data(), text.size());
+  X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), kind, text.data(), text.size());
   return text.data();
 }
 
@@ -70,7 +70,8 @@ bool Certificate::HasName(const std::string& name) const {
 absl::StatusOr<Certificate> ReadCertificate(const std::string& pem, const std::string& what) {
   ASSIGN_OR_RETURN(const X509Ptr x509, CertificateFromPem(pem, what));
   Certificate certificate;
-  certificate.subject = CommonName(x509.get());
+  certificate.subject = NamePart(x509.get(), NID_commonName);
+  certificate.organisation = NamePart(x509.get(), NID_organizationName);
   ReadNames(x509.get(), &certificate);
   ASSIGN_OR_RETURN(certificate.not_before, TimeOf(X509_get0_notBefore(x509.get()), what));
   ASSIGN_OR_RETURN(certificate.not_after, TimeOf(X509_get0_notAfter(x509.get()), what));

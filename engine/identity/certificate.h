@@ -15,6 +15,7 @@ using WallTime = std::chrono::system_clock::time_point;
 // What a certificate says.
 struct Certificate {
   std::string subject;                 // its common name
+  std::string organisation;            // of an authority: the cluster; empty otherwise
   std::vector<std::string> names;      // DNS names: the roles, see role.h
   std::vector<std::string> addresses;  // IPv4, dotted
   WallTime not_before;
@@ -29,6 +30,9 @@ absl::StatusOr<Certificate> ReadCertificate(const std::string& pem, const std::s
 // FailedPrecondition while the certificate is not in force at `now`: that it has expired, or that
 // its time has not come, which on a machine that has just booted means a wrong clock.
 absl::Status CheckInForce(const Certificate& certificate, const std::string& what, WallTime now);
+
+// With fewer days left, daemons and the doctor ask for a new one.
+inline constexpr std::int64_t kExpiryWarningDays = 30;
 
 // Whole days until the certificate expires; negative once it has.
 std::int64_t DaysLeft(const Certificate& certificate, WallTime now);

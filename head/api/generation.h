@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/clock.h"
 #include "engine/base/ids.h"
+#include "engine/fabric/link_facts.h"
 #include "engine/runtime/plan.h"
 
 // The seam between the API (which turns bytes into prompts and tokens into answers) and the engine
@@ -169,6 +170,8 @@ struct InterfaceStatus {
   bool control = false;    // the planes that it is declared for
   bool data = false;
   std::string fault;  // why it is not as declared; empty while it is
+  std::string net;    // what carries exchanges over it: "TCP"; empty where none go
+  engine::fabric::LinkFacts link;
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_bytes = 0;
   std::uint64_t errors = 0;

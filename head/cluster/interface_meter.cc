@@ -19,6 +19,8 @@ api::InterfaceStatus StatusOf(const PinSample& sample) {
   status.control = sample.declared.control;
   status.data = sample.declared.data;
   status.fault = sample.fault;
+  status.net = sample.declared.net;
+  status.link = sample.link;
   status.sent_bytes = sample.counters.sent_bytes;
   status.received_bytes = sample.counters.received_bytes;
   status.errors = sample.counters.errors;

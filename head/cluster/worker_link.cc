@@ -1,8 +1,7 @@
 #include "head/cluster/worker_link.h"
 
 #include <grpc/support/time.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
+#include <grpcpp/channel.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,52 +13,19 @@
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/runtime/plan_codec.h"
+#include "head/cluster/worker_channel.h"
 #include "head/cluster/worker_message.h"
 #include "proto/sparkspan/v1/worker.grpc.pb.h"
 
 namespace sparkspan::head::cluster {
 namespace {
 
-// gRPC asks a silent transport no sooner than this.
-constexpr std::chrono::milliseconds kKeepaliveLeast{1'000};
-constexpr int kMessageBytesMax = 64 << 20;
 constexpr std::chrono::milliseconds kConnectSlice{50};
 // The engine loop pops events at least every step, or every 100 ms when idle.
 constexpr std::chrono::seconds kPushTimeout{30};
 constexpr std::chrono::milliseconds kPushSlice{100};
 
 using WallTime = std::chrono::system_clock::time_point;
-
-std::shared_ptr<grpc::Channel> MakeChannel(const LinkOptions& options) {
-  grpc::ChannelArguments arguments;
-  // Heartbeats are the detector, and it alone decides before the limit. This ends a write that a
-  // stopped worker blocks, so that the engine loop can go on to judge.
-  const auto keepalive_ms = static_cast<int>(
-      std::max(kKeepaliveLeast, std::chrono::ceil<std::chrono::milliseconds>(options.silence_limit))
-          .count());
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  // A proxy of the environment must never see the control plane.
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // Two links to one target must not share a connection: each is a lease of its own.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  arguments.SetMaxSendMessageSize(kMessageBytesMax);
-  if (!options.tls.has_value()) {
-    return grpc::CreateCustomChannel(options.target, grpc::InsecureChannelCredentials(), arguments);
-  }
-  // The target is the relay's socket; whom the certificate must be for is known from cluster.yaml.
-  arguments.SetSslTargetNameOverride(options.worker_name);
-  grpc::SslCredentialsOptions tls;
-  tls.pem_root_certs = options.tls->authority;
-  tls.pem_private_key = options.tls->key;
-  tls.pem_cert_chain = options.tls->certificate;
-  return grpc::CreateCustomChannel(options.target, grpc::SslCredentials(tls), arguments);
-}
 
 }  // namespace
 
@@ -97,7 +63,11 @@ class WorkerLink::Stream {
   }
 
   LinkEnd Serve() {
-    const std::shared_ptr<grpc::Channel> channel = MakeChannel(options_);
+    const std::shared_ptr<grpc::Channel> channel =
+        MakeWorkerChannel(options_.target,
+                          options_.tls,
+                          options_.worker_name,
+                          std::chrono::ceil<std::chrono::milliseconds>(options_.silence_limit));
     if (!WaitForConnection(*channel)) {
       return Broke("no connection could be made");
     }

@@ -98,6 +98,21 @@ WorkerPulse PulseOf(const v1::Pulse& message) {
   return pulse;
 }
 
+engine::fabric::LinkFacts LinkOf(const v1::Link& message) {
+  engine::fabric::LinkFacts link;
+  link.mtu = message.mtu();
+  link.speed_mbps = message.speed_mbps();
+  link.duplex = Word(message.duplex());
+  link.pcie_width = message.pcie_width();
+  link.pcie_speed = Word(message.pcie_speed());
+  link.driver = Word(message.driver());
+  link.rdma_device = Word(message.rdma_device());
+  link.gid_index = message.has_gid_index() ? message.gid_index() : -1;
+  link.gid = Word(message.gid());
+  link.network_namespace = Word(message.network_namespace());
+  return link;
+}
+
 absl::StatusOr<engine::fabric::PinSample> SampleOf(const v1::Interface& message) {
   engine::fabric::PinSample sample;
   sample.declared.pin.interface = Word(message.name());
@@ -116,6 +131,8 @@ absl::StatusOr<engine::fabric::PinSample> SampleOf(const v1::Interface& message)
                      message.dropped(),
                      message.rdma_sent_bytes(),
                      message.rdma_received_bytes()};
+  sample.declared.net = Word(message.net());
+  sample.link = LinkOf(message.link());
   return sample;
 }
 

@@ -50,6 +50,46 @@ void AddInterfaces(const std::string& rank,
   }
 }
 
+struct LinkGauge {
+  std::string_view name;
+  std::string_view help;
+  std::int64_t engine::fabric::LinkFacts::*value;
+};
+
+constexpr LinkGauge kLinkGauges[] = {{"sparkspan_interface_mtu_bytes",
+                                      "MTU of a declared interface.",
+                                      &engine::fabric::LinkFacts::mtu},
+                                     {"sparkspan_interface_speed_mbps",
+                                      "Speed of its link; 0 where the driver does not say.",
+                                      &engine::fabric::LinkFacts::speed_mbps},
+                                     {"sparkspan_interface_pcie_lanes",
+                                      "PCIe lanes in use; 0 where there are none.",
+                                      &engine::fabric::LinkFacts::pcie_width}};
+
+void WriteLinks(PrometheusText* page, const Labelled& labelled) {
+  for (const LinkGauge& gauge : kLinkGauges) {
+    page->Family(gauge.name, "gauge", gauge.help);
+    for (const auto& [labels, interface] : labelled) {
+      page->Sample(static_cast<double>(interface->link.*gauge.value), labels);
+    }
+  }
+  page->Family("sparkspan_interface_info", "gauge", "1; what a declared interface is made of.");
+  for (const auto& [labels, interface] : labelled) {
+    const engine::fabric::LinkFacts& link = interface->link;
+    Labels all = labels;
+    all.insert(all.end(),
+               {{"net", interface->net},
+                {"driver", link.driver},
+                {"duplex", link.duplex},
+                {"pcie_speed", link.pcie_speed},
+                {"rdma_device", link.rdma_device},
+                {"gid_index", link.gid_index < 0 ? "" : std::to_string(link.gid_index)},
+                {"gid", link.gid},
+                {"network_namespace", link.network_namespace}});
+    page->Sample(1.0, all);
+  }
+}
+
 void WriteConnections(PrometheusText* page,
                       std::string_view name,
                       std::string_view help,
@@ -85,6 +125,7 @@ void WriteInterfaces(PrometheusText* page, const api::EngineStatus& engine) {
   for (const auto& [labels, interface] : labelled) {
     page->Sample(interface->fault.empty() ? 1.0 : 0.0, labels);
   }
+  WriteLinks(page, labelled);
   WriteConnections(page,
                    "sparkspan_connection_sent_bytes_total",
                    "Bytes sent on a proven connection: control since the head started (by the "

@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto other = *node;
   other.name = "other";
   for (const auto& nodes : {std::vector{*node}, std::vector{*node, other}}) {
-    const auto proposal = engine::config::ProposeConfig(nodes, "/model");
+    const auto proposal = engine::config::ProposeConfig(nodes, {.model_path = "/model"});
     if (proposal.ok()) {
       const std::string yaml = engine::config::ToYaml(*proposal);
       const auto config = engine::config::ParseClusterConfig(yaml, "proposed");

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "engine/config/local_config.h"
+#include "engine/doctor/machine.h"
+#include "engine/doctor/node_examiner.h"
 #include "engine/fabric/pinned_socket.h"
 
 namespace sparkspan::tests {
@@ -59,6 +61,8 @@ Worker StartWorker(const ClusterConfig& config, int rank, const ServiceChange& c
   options.head_address = "127.0.0.1";
   options.program_version = kVersion;
   options.silence_limit = kSilenceLimit;
+  options.examiner = std::make_shared<engine::doctor::NodeExaminer>(
+      config, "local", engine::doctor::ThisMachine(), kVersion);
   if (change) {
     change(options);
   }

@@ -18,6 +18,7 @@
 #include "engine/identity/tls_version.h"
 #include "head/cluster/grpc_links.h"
 #include "head/cluster/remote_cluster.h"
+#include "head/cluster/worker_examiner.h"
 #include "proto/sparkspan/v1/worker.grpc.pb.h"
 #include "tests/integration/local_workers.h"
 
@@ -139,6 +140,41 @@ TEST_F(TlsTest, AHeadWithTheRightCertificateServes) {
   const absl::Status status = cluster->Reform(engine::Epoch(1), Soon());
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(RunFirstStep(*cluster, engine::Epoch(1)).has_value());
+}
+
+absl::Status Examine(const engine::config::ClusterConfig& config,
+                     const std::optional<Credentials>& tls,
+                     std::string version = kVersion) {
+  head::cluster::ExaminerOptions options;
+  options.control = config.nodes[0].control;
+  options.tls = tls;
+  options.program_version = std::move(version);
+  options.config_hash = Hash(config);
+  options.worker = ControlEndpoints(config)[0];
+  options.worker_name = kWorkerName;
+  const auto report = head::cluster::WorkerExaminer(std::move(options))
+                          .ExamineNode(/*after_failure=*/true, std::chrono::minutes(1));
+  if (!report.ok()) {
+    return report.status();
+  }
+  EXPECT_GT(report->Count(engine::doctor::Outcome::kPass), 0);
+  return absl::OkStatus();
+}
+
+// Beside the stream: the head's node may have the worker look at its machine, others may not.
+TEST_F(TlsTest, AWorkerExaminesItsNodeForTheHeadsNodeAlone) {
+  const absl::Status own = Examine(config_, HeadOf(authority_));
+  EXPECT_TRUE(own.ok()) << own;
+  const absl::Status worker =
+      Examine(config_, Issue(authority_, "local", {Role::kWorker}, now_, 30));
+  EXPECT_FALSE(worker.ok());
+  const absl::Status other_head =
+      Examine(config_, Issue(authority_, "other", {Role::kHead}, now_, 30));
+  EXPECT_TRUE(absl::IsPermissionDenied(other_head)) << other_head;
+  EXPECT_TRUE(absl::IsUnavailable(Examine(config_, HeadOf(foreign_))));
+  EXPECT_TRUE(absl::IsUnavailable(Examine(config_, std::nullopt)));
+  const absl::Status older = Examine(config_, HeadOf(authority_), "other release");
+  EXPECT_TRUE(absl::IsFailedPrecondition(older)) << older;
 }
 
 TEST_F(TlsTest, OnlyVersion13IsSpoken) {

@@ -42,7 +42,9 @@ ALLOWED_INCLUDES = {
     # The numerics profile is a value that a worker chooses and compares.
     "worker": {"engine", "proto", "kernels/numerics"},
     "head": {"engine", "proto"},
-    "deploy": {"engine", "proto", "kernels", "deploy"},
+    # The doctor asks workers as the head does.
+    "deploy": {"engine", "proto", "kernels", "deploy", "head/cluster/worker_examiner.h",
+               "head/cluster/session_key.h"},
     "tests": {"engine", "head", "worker", "kernels", "proto", "deploy", "tests"},
 }
 

@@ -17,6 +17,7 @@ NodeDescription Spark() {
   cage.operstate = "up";
   cage.speed_mbps = 200'000;
   cage.mtu = 9000;
+  cage.mac = "3c:6d:66:aa:bb:cc";
   cage.phys_port_name = "p1";
   cage.pci_address = "0000:01:00.1";
   cage.rdma_devices = {"rocep1s0f1"};
@@ -39,6 +40,7 @@ TEST(NodeDescriptionTest, IsReadBackAsItWas) {
   EXPECT_EQ(Describe(cage), Describe(Spark().interfaces[0]));
   EXPECT_EQ(cage.rdma_devices, Spark().interfaces[0].rdma_devices);
   EXPECT_EQ(cage.phys_port_name, "p1");
+  EXPECT_EQ(cage.mac, "3c:6d:66:aa:bb:cc");
   EXPECT_FALSE(cage.is_virtual());
   const Interface& wireless = read->interfaces[1];
   EXPECT_TRUE(wireless.is_wireless);
@@ -48,7 +50,7 @@ TEST(NodeDescriptionTest, IsReadBackAsItWas) {
 }
 
 TEST(NodeDescriptionTest, OtherFilesAreNamed) {
-  for (const char* text : {"", "{}", "[1]", R"({"version": 1, "name": 5})", R"({"version": 2})"}) {
+  for (const char* text : {"", "{}", "[1]", R"({"version": 2, "name": 5})", R"({"version": 1})"}) {
     const auto read = ParseNodeDescription(text, "spark2.json");
     EXPECT_THAT(std::string(read.status().message()), testing::StartsWith("spark2.json: ")) << text;
   }

@@ -1,11 +1,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/doctor/probe_client.h"
 #include "engine/doctor/probe_connection.h"
@@ -51,21 +54,125 @@ Outcome OutcomeOf(const Report& report, const std::string& id) {
   return found == report.findings().end() ? Outcome::kSkipped : found->outcome;
 }
 
+std::unique_ptr<ProbeServer> Answering(const config::ClusterConfig& config,
+                                       const ProbeTarget& target,
+                                       const PeerFacts& facts) {
+  auto server =
+      ProbeServer::Start(config, config.nodes[1], {target.port, target.token, [facts] {
+                                                     return absl::StatusOr<PeerFacts>(facts);
+                                                   }});
+  EXPECT_TRUE(server.ok()) << server.status();
+  return *std::move(server);
+}
+
+Report Probe(const config::ClusterConfig& config, const ProbeTarget& target, const PeerFacts& own) {
+  Report report;
+  ProbeNode(config.nodes[0], config.nodes[1], target, own, &report);
+  return report;
+}
+
+std::vector<std::string> SubjectsOf(const Report& report, const std::string& id) {
+  std::vector<std::string> subjects;
+  for (const Finding& finding : report.findings()) {
+    if (finding.id == id) {
+      subjects.push_back(finding.subject);
+    }
+  }
+  return subjects;
+}
+
 TEST(Probe, ReachesComparesAndMeasures) {
   const config::ClusterConfig config = Pair();
-  const std::uint16_t port = FreePort();
-  const auto server = ProbeServer::Start(config, config.nodes[1], port, FactsOf("spark2"));
-  ASSERT_TRUE(server.ok()) << server.status();
-  Report report;
-  ProbePeers(config, config.nodes[0], port, FactsOf("spark1"), &report);
+  const ProbeTarget target{FreePort(), "secret"};
+  const auto server = Answering(config, target, FactsOf("spark2"));
+  const Report report = Probe(config, target, FactsOf("spark1"));
   const std::string text = ToText(report, "spark1", /*verbose=*/true);
-  EXPECT_EQ(OutcomeOf(report, "tcp.reach"), Outcome::kPass) << text;
-  EXPECT_EQ(OutcomeOf(report, "tcp.back"), Outcome::kPass) << text;
-  EXPECT_EQ(OutcomeOf(report, "tcp.counters"), Outcome::kPass) << text;
+  for (const char* id : {"tcp.reach", "tcp.back", "tcp.mtu", "tcp.counters", "peer.clock"}) {
+    EXPECT_EQ(OutcomeOf(report, id), Outcome::kPass) << id << "\n" << text;
+  }
   EXPECT_EQ(OutcomeOf(report, "tcp.bandwidth"), Outcome::kInfo) << text;
   EXPECT_EQ(OutcomeOf(report, "tcp.round-trip"), Outcome::kInfo) << text;
   EXPECT_EQ(OutcomeOf(report, "peer.program"), Outcome::kFailure) << text;
-  EXPECT_EQ(OutcomeOf(report, "peer.clock"), Outcome::kPass) << text;
+  EXPECT_EQ(report.ExitCode(), 4);
+}
+
+// Every address of 127.0.0.0/8 lies on loopback: a rail of each node, in a subnet of their own.
+RailFacts RailAt(std::uint32_t address) {
+  return {{"lo", {address}}, /*prefix_length=*/24, /*mtu=*/65'536, "roce0"};
+}
+
+TEST(Probe, MeasuresEveryRailWithTheOneAtItsOtherEnd) {
+  const config::ClusterConfig config = Pair();
+  PeerFacts own = FactsOf("spark1");
+  PeerFacts other = own;
+  other.node = "spark2";
+  own.rails = {RailAt(0x7F000101), RailAt(0x7F000201)};
+  other.rails = {RailAt(0x7F000202), RailAt(0x7F000102)};  // cabled crosswise
+  const ProbeTarget target{FreePort(), ""};
+  const auto server = Answering(config, target, other);
+  const Report report = Probe(config, target, own);
+  const std::string text = ToText(report, "spark1", /*verbose=*/true);
+  EXPECT_EQ(report.ExitCode(), 0) << text;
+  for (const char* id : {"tcp.bandwidth", "tcp.round-trip", "tcp.mtu", "tcp.counters"}) {
+    EXPECT_EQ(SubjectsOf(report, id).size(), 3u) << id << "\n" << text;
+  }
+  EXPECT_THAT(SubjectsOf(report, "tcp.bandwidth"), testing::Contains("rail lo, node spark2"));
+  EXPECT_EQ(SubjectsOf(report, "subnet.rails").size(), 2u);
+}
+
+TEST(Probe, ARailWhoseOtherEndIsInAnotherSubnetIsAFailure) {
+  const config::ClusterConfig config = Pair();
+  PeerFacts own = FactsOf("spark1");
+  PeerFacts other = own;
+  own.rails = {RailAt(0x7F000101)};
+  other.rails = {RailAt(0x7F000302)};
+  const ProbeTarget target{FreePort(), ""};
+  const auto server = Answering(config, target, other);
+  const Report report = Probe(config, target, own);
+  EXPECT_EQ(OutcomeOf(report, "subnet.rails"), Outcome::kFailure);
+  EXPECT_EQ(report.ExitCode(), 4);
+}
+
+config::RankConfig RankOn(std::int32_t rank) {
+  config::RankConfig config;
+  config.rank = Rank(rank);
+  config.control_port = FreePort();
+  config.data_port = FreePort();
+  return config;
+}
+
+TEST(Probe, TriesTheDeclaredPortsBothWays) {
+  config::ClusterConfig config = Pair();
+  config.nodes[0].ranks = {RankOn(0)};
+  config.nodes[1].ranks = {RankOn(1)};
+  // A daemon has one of them already.
+  const auto daemon = fabric::ListenPinned({"lo", {0x7F000002}},
+                                           config.nodes[1].ranks[0].data_port,
+                                           fabric::LocalPeers::kNone,
+                                           /*backlog=*/4);
+  ASSERT_TRUE(daemon.ok()) << daemon.status();
+  const ProbeTarget target{FreePort(), ""};
+  const auto server = Answering(config, target, FactsOf("spark1"));
+  const Report report = Probe(config, target, FactsOf("spark1"));
+  EXPECT_EQ(report.ExitCode(), 0) << ToText(report, "spark1", /*verbose=*/true);
+  EXPECT_EQ(SubjectsOf(report, "tcp.ports").size(), 4u) << "control and data, both ways";
+}
+
+// A port that is closed to the other side, as a firewall closes it: here one that is taken by a
+// socket that does not listen.
+TEST(Probe, ADeclaredPortThatCannotBeReachedIsAFailure) {
+  config::ClusterConfig config = Pair();
+  config.nodes[1].ranks = {RankOn(1)};
+  const UniqueFd taken(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(config.nodes[1].ranks[0].control_port);
+  address.sin_addr.s_addr = htonl(0x7F000002);
+  ASSERT_EQ(bind(taken.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  const ProbeTarget target{FreePort(), ""};
+  const auto server = Answering(config, target, FactsOf("spark1"));
+  const Report report = Probe(config, target, FactsOf("spark1"));
+  EXPECT_EQ(OutcomeOf(report, "tcp.ports"), Outcome::kFailure);
   EXPECT_EQ(report.ExitCode(), 4);
 }
 
@@ -90,24 +197,39 @@ TEST(Probe, BytesOnAnotherInterfaceAreAFailure) {
 
 TEST(Probe, ANodeThatDoesNotAnswerIsAFailureWithItsAddress) {
   const config::ClusterConfig config = Pair();
-  Report report;
-  ProbePeers(config, config.nodes[0], FreePort(), FactsOf("spark1"), &report);
+  const Report report = Probe(config, {FreePort(), ""}, FactsOf("spark1"));
   ASSERT_EQ(report.findings().size(), 1u);
   EXPECT_EQ(report.findings()[0].outcome, Outcome::kFailure);
   EXPECT_THAT(report.findings()[0].found, HasSubstr("127.0.0.2 port "));
   EXPECT_THAT(report.findings()[0].next_step, HasSubstr("--answer"));
 }
 
-TEST(Probe, AnAddressThatIsNotDeclaredIsNotAnswered) {
-  config::ClusterConfig config = Pair();
-  const std::uint16_t port = FreePort();
-  const auto server = ProbeServer::Start(config, config.nodes[1], port, FactsOf("spark2"));
-  ASSERT_TRUE(server.ok()) << server.status();
+// What a probe gets that comes from `source` and brings `token`.
+absl::Status Answer(const ProbeTarget& target, std::uint32_t source, const std::string& token) {
   const Time deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-  auto stranger = ProbeConnection::Connect({"lo", {0x7F000003}}, {{0x7F000002}, port}, deadline);
-  ASSERT_TRUE(stranger.ok()) << stranger.status();
-  (void)stranger->Send(ProbeRequest::kFacts, "", deadline);
-  EXPECT_EQ(stranger->Receive(deadline).status().code(), absl::StatusCode::kUnavailable);
+  auto connection =
+      ProbeConnection::Connect({"lo", {source}}, {{0x7F000002}, target.port}, deadline);
+  EXPECT_TRUE(connection.ok()) << connection.status();
+  (void)connection->Send(ProbeRequest::kOpen, token, deadline);  // Receive tells.
+  return connection->Receive(deadline).status();
+}
+
+TEST(Probe, AnAddressThatIsNotDeclaredIsNotAnswered) {
+  const config::ClusterConfig config = Pair();
+  PeerFacts facts = FactsOf("spark2");
+  const ProbeTarget target{FreePort(), ""};
+  const auto server = Answering(config, target, facts);
+  EXPECT_TRUE(Answer(target, 0x7F000001, "").ok());
+  EXPECT_EQ(Answer(target, 0x7F000003, "").code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(Probe, WhoHasNotTheTokenIsNotAnswered) {
+  const config::ClusterConfig config = Pair();
+  const ProbeTarget target{FreePort(), "secret"};
+  const auto server = Answering(config, target, FactsOf("spark2"));
+  EXPECT_TRUE(Answer(target, 0x7F000001, "secret").ok());
+  EXPECT_EQ(Answer(target, 0x7F000001, "secreu").code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Answer(target, 0x7F000001, "").code(), absl::StatusCode::kUnavailable);
 }
 
 TEST(Probe, AnotherProgramIsNotTakenForADoctor) {

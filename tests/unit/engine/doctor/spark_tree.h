@@ -123,6 +123,7 @@ class SparkTree {
     Write(device + "current_link_width", "4");
     Write(device + "max_link_width", "4");
     Write(device + "current_link_speed", "32.0 GT/s PCIe");
+    Write(device + "max_link_speed", "32.0 GT/s PCIe");
     Write(device + "aer_dev_correctable", "RxErr 0\nTOTAL_ERR_COR 2");
     std::filesystem::create_directories(root_ / (device + "infiniband/" + rdma));
     std::filesystem::create_directories(root_ / (device + "net/" + name));
@@ -175,6 +176,11 @@ class SparkTree {
           "timeout inode\n"
           "   0: 0100007F:0277 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0"
           "        0 11111 1 0 100 0 0 10 0");
+    // ::1 port 8000, which takes nothing of IPv4.
+    Write("proc/net/tcp6",
+          "  sl  local_address                         remote_address                        st\n"
+          "   0: 00000000000000000000000001000000:1F40 00000000000000000000000000000000:0000 0A "
+          "00000000:00000000 00:00000000 00000000     0        0 22222 1 0 100 0 0 10 0");
     Write("etc/netplan/40-fabric.yaml",
           "network:\n  version: 2\n  ethernets:\n    enp1s0f1np1: {dhcp4: false, addresses: "
           "[192.168.177.1/24], mtu: 9000}");

@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <string>
+
+#include "engine/identity/credentials.h"
 
 namespace sparkspan::engine::identity {
 namespace {
@@ -49,6 +52,33 @@ TEST(Authority, WhatIsWrittenIsLoadedAndIssuesOn) {
   EXPECT_EQ(loaded->cluster(), "two-sparks");
   const Certificate worker = Issued(*loaded, {"spark3", {Role::kWorker}, {}}, 1);
   EXPECT_THAT(worker.names, ElementsAre("worker.spark3.two-sparks"));
+}
+
+// cluster.yaml allows names of 64 characters.
+TEST(Authority, NamesOfAnyAllowedLengthAreWrittenAndLoaded) {
+  for (const std::size_t length : {1, 41, 42, 64}) {
+    const std::string name(length, 'x');
+    const absl::StatusOr<Authority> made = Authority::Create(name, kNow, 3650);
+    ASSERT_TRUE(made.ok()) << made.status();
+    const absl::StatusOr<Authority> loaded = Authority::Load(made->pair());
+    ASSERT_TRUE(loaded.ok()) << length << ": " << loaded.status();
+    EXPECT_EQ(loaded->cluster(), name);
+    const absl::StatusOr<KeyPair> issued =
+        loaded->Issue({name, {Role::kHead}, {"10.0.0.1"}}, kNow, 1);
+    ASSERT_TRUE(issued.ok()) << issued.status();
+    EXPECT_EQ(ReadCertificate(issued->certificate, "it")->subject, name);
+    const absl::Status accepted =
+        CheckCredentials({made->pair().certificate, issued->certificate, issued->key},
+                         RoleName(Role::kHead, name, name),
+                         kNow);
+    EXPECT_TRUE(accepted.ok()) << accepted;
+  }
+}
+
+TEST(Authority, ANameThatACertificateCannotHoldIsRefused) {
+  EXPECT_THAT(std::string(Authority::Create(std::string(65, 'x'), kNow, 1).status().message()),
+              HasSubstr("in the name of a certificate"));
+  EXPECT_FALSE(MakeAuthority().Issue({std::string(65, 'x'), {Role::kHead}, {}}, kNow, 1).ok());
 }
 
 TEST(Authority, AKeyOfAnotherAuthorityIsRefused) {

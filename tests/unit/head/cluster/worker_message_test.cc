@@ -34,6 +34,18 @@ v1::WorkerMessage GoodFabric() {
   interface.set_address("192.168.177.2");
   interface.set_index(5);
   interface.set_data(true);
+  interface.set_net("TCP");
+  v1::Link& link = *interface.mutable_link();
+  link.set_mtu(9'000);
+  link.set_speed_mbps(200'000);
+  link.set_duplex("full");
+  link.set_pcie_width(4);
+  link.set_pcie_speed("32.0 GT/s PCIe");
+  link.set_driver("mlx5_core");
+  link.set_rdma_device("rocep1s0f0");
+  link.set_gid_index(3);
+  link.set_gid("::ffff:192.168.177.2");
+  link.set_network_namespace("net:[4026531840]");
   interface.set_sent_bytes(1);
   interface.set_received_bytes(2);
   interface.set_errors(3);
@@ -53,11 +65,22 @@ TEST(WorkerMessage, FabricKeepsEveryField) {
   const auto fabric = std::get<WorkerFabric>(Decode(GoodFabric()));
   EXPECT_EQ(fabric.sampled.time_since_epoch(), std::chrono::milliseconds(12'345));
   ASSERT_EQ(fabric.interfaces.size(), 1u);
-  const engine::fabric::PinSample expected{
-      {.pin = {"enp1s0f1np1", {0xC0A8B102}}, .control = false, .data = true},
-      5,
-      "",
-      {1, 2, 3, 4, 5, 6}};
+  engine::fabric::PinSample expected;
+  expected.declared.pin = {"enp1s0f1np1", {0xC0A8B102}};
+  expected.declared.data = true;
+  expected.declared.net = "TCP";
+  expected.interface_index = 5;
+  expected.counters = {1, 2, 3, 4, 5, 6};
+  expected.link = {.mtu = 9'000,
+                   .speed_mbps = 200'000,
+                   .duplex = "full",
+                   .pcie_width = 4,
+                   .pcie_speed = "32.0 GT/s PCIe",
+                   .driver = "mlx5_core",
+                   .rdma_device = "rocep1s0f0",
+                   .gid_index = 3,
+                   .gid = "::ffff:192.168.177.2",
+                   .network_namespace = "net:[4026531840]"};
   EXPECT_EQ(fabric.interfaces[0], expected);
   ASSERT_EQ(fabric.peers.size(), 1u);
   EXPECT_EQ(fabric.peers[0].rank, engine::Rank(1));

@@ -24,6 +24,13 @@ TEST(InterfaceMetrics, ControlAndDataAreApart) {
   data.received_bytes = 20;
   data.dropped = 3;
   data.rdma_sent_bytes = 40;
+  data.net = "TCP";
+  data.link.mtu = 9'000;
+  data.link.speed_mbps = 200'000;
+  data.link.pcie_width = 4;
+  data.link.driver = "mlx5_core";
+  data.link.rdma_device = "rocep1s0f1";
+  data.link.gid_index = 3;
   engine.head_interfaces = {control};
   api::RankStatus& rank = engine.ranks.emplace_back();
   rank.rank = 1;
@@ -44,6 +51,13 @@ TEST(InterfaceMetrics, ControlAndDataAreApart) {
         "sparkspan_interface_errors_total" + rail + " 0.0\n",
         "sparkspan_interface_rdma_sent_bytes_total" + rail + " 40.0\n",
         "sparkspan_interface_rdma_received_bytes_total" + rail + " 0.0\n",
+        "sparkspan_interface_mtu_bytes" + rail + " 9000.0\n",
+        "sparkspan_interface_speed_mbps" + rail + " 200000.0\n",
+        "sparkspan_interface_pcie_lanes" + rail + " 4.0\n",
+        "sparkspan_interface_pcie_lanes" + own + " 0.0\n",
+        "sparkspan_interface_info" + rail.substr(0, rail.size() - 1) +
+            ",net=\"TCP\",driver=\"mlx5_core\",duplex=\"\",pcie_speed=\"\",rdma_device="
+            "\"rocep1s0f1\",gid_index=\"3\",gid=\"\",network_namespace=\"\"} 1.0\n",
         "sparkspan_interface_up" + own + " 1.0\n",
         "sparkspan_interface_up" + rail + " 0.0\n",
         std::string("sparkspan_connection_sent_bytes_total{rank=\"1\",plane=\"data\",peer=\"rank "

@@ -14,6 +14,35 @@ json Render(const api::EngineStatus& engine) {
   return json::parse(StatusJson("demo", "0.1", engine));
 }
 
+TEST(StatusJson, SaysWhatAnInterfaceIsMadeOf) {
+  api::EngineStatus engine;
+  api::InterfaceStatus& interface = engine.head_interfaces.emplace_back();
+  interface.net = "TCP";
+  interface.link = {.mtu = 9'000,
+                    .speed_mbps = 200'000,
+                    .duplex = "full",
+                    .pcie_width = 4,
+                    .pcie_speed = "32.0 GT/s PCIe",
+                    .driver = "mlx5_core",
+                    .rdma_device = "rocep1s0f1",
+                    .gid_index = 3,
+                    .gid = "::ffff:192.168.177.2",
+                    .network_namespace = "net:[4026531840]"};
+  const json status = Render(engine);
+  const json& shown = status["head"]["interfaces"][0];
+  EXPECT_EQ(shown["net"], "TCP");
+  EXPECT_EQ(shown["mtu"], 9'000);
+  EXPECT_EQ(shown["speed_mbps"], 200'000);
+  EXPECT_EQ(shown["duplex"], "full");
+  EXPECT_EQ(shown["pcie_width"], 4);
+  EXPECT_EQ(shown["pcie_speed"], "32.0 GT/s PCIe");
+  EXPECT_EQ(shown["driver"], "mlx5_core");
+  EXPECT_EQ(shown["rdma_device"], "rocep1s0f1");
+  EXPECT_EQ(shown["gid_index"], 3);
+  EXPECT_EQ(shown["gid"], "::ffff:192.168.177.2");
+  EXPECT_EQ(shown["network_namespace"], "net:[4026531840]");
+}
+
 TEST(StatusJson, HasWhatThePageShows) {
   api::EngineStatus engine;
   engine.state = api::EngineState::kDegraded;
