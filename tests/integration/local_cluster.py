@@ -73,7 +73,10 @@ class Process:
 class LocalCluster:
     """A head and a worker per rank, with certificates; used as a context."""
 
-    def __init__(self, ranks: int = 2) -> None:
+    def __init__(self, ranks: int = 2, limits: dict[str, Any] | None = None,
+                 api: dict[str, Any] | None = None) -> None:
+        self.limits = limits or {"kv_tokens": 8192}
+        self.api = api or {}
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
         self.port = free_port()
@@ -93,8 +96,9 @@ class LocalCluster:
             "version": 1, "cluster": "faults", "head": "local",
             "model": {"path": str(Path(MODEL).resolve()), "served_names": ["demo"]},
             "limits": {"context_length": 2048, "sequences": 4, "step_rows": 256,
-                       "kv_tokens": 8192, "memory_reserve": 0},
-            "api": {"address": "127.0.0.1", "port": self.port, "tls": {"plaintext": True}},
+                       "memory_reserve": 0} | self.limits,
+            "api": {"address": "127.0.0.1", "port": self.port,
+                    "tls": {"plaintext": True}} | self.api,
             "control_tls": {"authority": f"{node}/authority.pem", "certificate": f"{node}/node.pem",
                             "key": f"{node}/node.key"},
             "nodes": [{"name": "local", "control": {"interface": "lo", "address": "127.0.0.1"},
@@ -129,12 +133,12 @@ class LocalCluster:
         return "\n".join(f"== {process.name}\n{process.log.read_text(errors='replace')[-6000:]}"
                          for process in self.processes)
 
-    def request(self, method: str, path: str, body: Any = None,
-                timeout: float = 60) -> tuple[int, Any]:
+    def request(self, method: str, path: str, body: Any = None, timeout: float = 60,
+                headers: dict[str, str] | None = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         with contextlib.closing(connection):
             connection.request(method, path, None if body is None else json.dumps(body),
-                               {"Content-Type": "application/json"})
+                               {"Content-Type": "application/json"} | (headers or {}))
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
 
