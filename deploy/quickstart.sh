@@ -21,6 +21,8 @@ esac
 port=${PORT:-8000}
 ranks=${RANKS:-2}
 url="http://127.0.0.1:$port"
+# A name of this run alone: whatever else answers at that port does not serve it.
+model="sparkspan-demo-$$"
 
 bash deploy/install.sh
 echo "building (the first time takes some minutes)"
@@ -28,7 +30,8 @@ cmake --preset release -DSPARKSPAN_BUILD_TESTS=OFF >/dev/null
 cmake --build --preset release --target sparkspan sparkspan-head sparkspan-worker -- --quiet
 
 build/release/bin/sparkspan serve --model-path deploy/demo/model --ranks "$ranks" \
-  --host 127.0.0.1 --port "$port" --served-model-name sparkspan-demo &
+  --host 127.0.0.1 --port "$port" \
+  --served-model-name sparkspan-demo --served-model-name "$model" &
 server=$!
 trap 'kill -TERM "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true' EXIT
 
@@ -39,14 +42,15 @@ for _ in $(seq 240); do
     echo "error: the server stopped; its last lines above say why" >&2
     exit 1
   }
-  if curl --silent --fail --max-time 2 "$url/ready" >/dev/null 2>&1; then
+  if curl --silent --fail --max-time 2 "$url/ready" >/dev/null 2>&1 &&
+    curl --silent --fail --max-time 2 "$url/v1/models/$model" >/dev/null 2>&1; then
     ready=true
     break
   fi
   sleep 0.5
 done
 $ready || {
-  echo "error: $url/ready did not answer 200 within two minutes" >&2
+  echo "error: $url did not serve this run's model within two minutes; is another server there?" >&2
   exit 1
 }
 
@@ -56,7 +60,7 @@ echo "serving at $url/v1 (model sparkspan-demo, $ranks workers)"
 echo "asking: $question"
 curl --silent --show-error --fail --max-time 60 "$url/v1/chat/completions" \
   -H 'Content-Type: application/json' \
-  -d '{"model": "sparkspan-demo", "temperature": 0, "max_tokens": 200,
+  -d '{"model": "'"$model"'", "temperature": 0, "max_tokens": 200,
        "thinking": {"type": "disabled"},
        "messages": [{"role": "user", "content": "'"$question"'"}]}' |
   python3 -c 'import json, sys

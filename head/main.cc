@@ -203,6 +203,7 @@ cluster::EngineLoopOptions LoopOptions(const ClusterConfig& config) {
       static_cast<double>(config.verification_threshold_percent) / 100;
   options.step_timeout = std::chrono::milliseconds(config.timeouts.step_ms);
   options.form_timeout = std::chrono::milliseconds(config.timeouts.start_ms);
+  options.queue_timeout = std::chrono::milliseconds(config.timeouts.queue_ms);
   // docs/engine.md: invariants.epoch.
   options.first_epoch = engine::Epoch(
       static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -218,6 +219,7 @@ http::ServerOptions HttpOptions(const ClusterConfig& config) {
   options.address = config.api.address;
   options.port = config.api.port;
   options.threads = http::ThreadsFor(limits.sequences + limits.waiting_requests);
+  options.body_bytes_max = static_cast<std::size_t>(config.api.body_bytes_max);
   return options;
 }
 
@@ -239,10 +241,28 @@ void AllowDescriptors(const http::ServerOptions& options) {
   }
 }
 
-engine::text::EncodingProfile EncodingOf(engine::config::EncodingProfile profile) {
-  return profile == engine::config::EncodingProfile::k0731
-             ? engine::text::EncodingProfile::k0731
-             : engine::text::EncodingProfile::kPreview;
+// Empty: as the checkpoint's folder says.
+std::optional<engine::text::EncodingProfile> EncodingOf(engine::config::EncodingProfile profile) {
+  switch (profile) {
+    case engine::config::EncodingProfile::kAuto:
+      return std::nullopt;
+    case engine::config::EncodingProfile::kPreview:
+      return engine::text::EncodingProfile::kPreview;
+    case engine::config::EncodingProfile::k0731:
+      return engine::text::EncodingProfile::k0731;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<std::unique_ptr<api::ModelCodec>> OpenCodec(const std::string& folder,
+                                                           const ClusterConfig& config) {
+  const auto declared = EncodingOf(config.model.encoding_profile);
+  absl::StatusOr<std::unique_ptr<api::ModelCodec>> codec = api::ModelCodec::Open(folder, declared);
+  if (codec.ok()) {
+    LOG(INFO) << "encoding profile " << ToString((*codec)->profile())
+              << (declared.has_value() ? ", as declared" : ", as the checkpoint's folder says");
+  }
+  return codec;
 }
 
 // Until a signal (OK) or the end of the engine (why). Tells who started this process that it
@@ -297,8 +317,8 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   ASSIGN_OR_RETURN(const auto checkpoint, engine::weights::Checkpoint::Open(path));
   ASSIGN_OR_RETURN(api::ServedModel model, MakeServedModel(config, *checkpoint));
   phases.Finish("head: checkpoint headers");
-  ASSIGN_OR_RETURN(const auto codec,
-                   api::ModelCodec::Open(path, EncodingOf(config.model.encoding_profile)));
+  ASSIGN_OR_RETURN(const auto codec, OpenCodec(path, config));
+  model.encoding_profile = ToString(codec->profile());
   phases.Finish("head: tokenizer");
 
   ASSIGN_OR_RETURN(
@@ -337,6 +357,8 @@ absl::Status Run(const std::string& file, engine::StopSignal& stop) {
   http::ServiceOptions service_options;
   service_options.api_keys = std::move(keys);
   service_options.version = SPARKSPAN_VERSION;
+  service_options.allowed_origins = config.api.allowed_origins;
+  service_options.keep_alive_interval = std::chrono::milliseconds(config.api.keep_alive_ms);
   http::Service service(model, std::move(service_options), *codec, loop, metrics, clock);
   const http::ServerOptions server_options = HttpOptions(config);
   AllowDescriptors(server_options);

@@ -46,6 +46,14 @@ absl::StatusOr<api::ServedModel> MakeServedModel(const engine::config::ClusterCo
   }
   model.default_temperature = defaults.sample ? static_cast<float>(defaults.temperature) : 0.0f;
   model.default_top_p = static_cast<float>(defaults.top_p);
+  model.accept_any_name = config.api.accept_any_model_name;
+  model.max_tokens_cap = config.api.max_tokens_cap;
+  using engine::config::ReasoningField;
+  const ReasoningField field = config.api.reasoning_field;
+  model.send_reasoning_content =
+      field == ReasoningField::kBoth || field == ReasoningField::kReasoningContent;
+  model.send_reasoning = field == ReasoningField::kBoth || field == ReasoningField::kReasoning;
+  model.format_in_prompt = config.api.response_format_in_prompt;
   ASSIGN_OR_RETURN(model.default_thinking, ThinkingOf(config.model.default_thinking));
   return model;
 }

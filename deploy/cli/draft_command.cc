@@ -156,6 +156,7 @@ absl::Status RunRank(const DraftOptions& options,
 }
 
 absl::Status Draft(const DraftOptions& options) {
+  RETURN_IF_ERROR(CheckReplaceable(options.output));
   ASSIGN_OR_RETURN(const std::vector<DraftCase> cases, ReadDraftCases(options.input));
   ASSIGN_OR_RETURN(const auto checkpoint, engine::weights::Checkpoint::Open(options.model));
   if (checkpoint->shape().draft == engine::weights::DraftKind::kNone) {

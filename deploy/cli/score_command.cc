@@ -174,6 +174,7 @@ class CaseRun {
 };
 
 absl::Status Score(const ScoreOptions& options) {
+  RETURN_IF_ERROR(CheckReplaceable(options.output));
   ASSIGN_OR_RETURN(const std::vector<ScoreCase> cases, ReadScoreCases(options.input));
   Injections inject;
   for (const auto& [layer, file] : options.inject) {

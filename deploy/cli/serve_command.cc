@@ -15,6 +15,7 @@
 #include "engine/base/status.h"
 #include "engine/config/write_cluster_config.h"
 #include "engine/fabric/pinned_socket.h"
+#include "engine/runtime/plan_check.h"
 #include "engine/weights/checkpoint.h"
 
 namespace sparkspan::deploy::cli {
@@ -92,7 +93,10 @@ absl::Status Complete(ServeOptions* options) {
                         context_max));
   }
   if (!options->has_kv_tokens) {
-    const std::int64_t blocks = (limits.context_length + kKvBlockTokens - 1) / kKvBlockTokens;
+    // Drafts may write a block of them and one more row behind the last token.
+    constexpr std::int64_t kDraftRowsMax = engine::runtime::PlanLimits::kDraftTokensMax + 1;
+    const std::int64_t blocks =
+        (limits.context_length + kDraftRowsMax + kKvBlockTokens - 1) / kKvBlockTokens;
     limits.kv_tokens = limits.sequences * blocks * kKvBlockTokens;
   }
   const auto ranks = static_cast<std::size_t>(options->ranks);

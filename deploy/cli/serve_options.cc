@@ -9,6 +9,7 @@ namespace {
 using engine::config::LocalCluster;
 
 constexpr int kRanksMax = 8;
+constexpr std::int64_t kTokensMax = 1 << 24;
 constexpr std::int64_t kLarge = std::int64_t{1} << 40;
 
 Flags FlagsOf(ServeOptions* options, std::int32_t* threads) {
@@ -16,6 +17,7 @@ Flags FlagsOf(ServeOptions* options, std::int32_t* threads) {
   using engine::config::EncodingProfile;
   using engine::config::Experts;
   using engine::config::Numerics;
+  using engine::config::ReasoningField;
   using engine::config::Verification;
   LocalCluster& cluster = options->cluster;
   engine::config::Limits& limits = cluster.limits;
@@ -23,8 +25,8 @@ Flags FlagsOf(ServeOptions* options, std::int32_t* threads) {
   return {{"--model-path", TextFlag(&cluster.model.path)},
           {"--ranks", IntegerFlag(&options->ranks, 1, kRanksMax)},
           {"--threads", IntegerFlag(threads, 1, 256)},
-          {"--host", TextFlag(&cluster.api_address)},
-          {"--port", IntegerFlag(&cluster.api_port, 1, 65'535)},
+          {"--host", TextFlag(&cluster.api.address)},
+          {"--port", IntegerFlag(&cluster.api.port, 1, 65'535)},
           {"--max-model-len",
            IntegerFlag(&limits.context_length, 1, kLarge, &options->has_context_length)},
           {"--max-num-seqs", IntegerFlag(&limits.sequences, 1, 4096)},
@@ -59,11 +61,27 @@ Flags FlagsOf(ServeOptions* options, std::int32_t* threads) {
           {"--verification-threshold-percent",
            IntegerFlag(&cluster.verification_threshold_percent, 0, 100)},
           {"--encoding-profile",
-           ChoiceFlag<EncodingProfile>(
-               &cluster.model.encoding_profile,
-               {{"preview", EncodingProfile::kPreview}, {"0731", EncodingProfile::k0731}})},
+           ChoiceFlag<EncodingProfile>(&cluster.model.encoding_profile,
+                                       {{"auto", EncodingProfile::kAuto},
+                                        {"preview", EncodingProfile::kPreview},
+                                        {"0731", EncodingProfile::k0731}})},
           {"--default-thinking", TextFlag(&cluster.model.default_thinking)},
-          {"--api-keys-file", TextFlag(&cluster.keys_file)}};
+          {"--api-keys-file", TextFlag(&cluster.api.keys_file)},
+          {"--accept-any-model-name",
+           ChoiceFlag<bool>(&cluster.api.accept_any_model_name, {{"yes", true}, {"no", false}})},
+          {"--max-tokens-cap",
+           [&cluster](std::string_view flag, std::string_view text) {
+             std::int64_t tokens = 0;
+             RETURN_IF_ERROR(IntegerFlag(&tokens, 1, kTokensMax)(flag, text));
+             cluster.api.max_tokens_cap = tokens;
+             return absl::OkStatus();
+           }},
+          {"--reasoning-field",
+           ChoiceFlag<ReasoningField>(&cluster.api.reasoning_field,
+                                      {{"both", ReasoningField::kBoth},
+                                       {"reasoning_content", ReasoningField::kReasoningContent},
+                                       {"reasoning", ReasoningField::kReasoning},
+                                       {"none", ReasoningField::kNone}})}};
 }
 
 }  // namespace
@@ -96,9 +114,14 @@ and stopped together. SIGINT or SIGTERM ends running requests, then stops; a sec
                                 (hardware: as many as the measured cost of a step says)
   --verification-threshold-percent N
                                 for threshold: the chance that a draft must have to be right (30)
-  --encoding-profile PROFILE    preview or 0731, the checkpoint's release (preview)
+  --encoding-profile PROFILE    auto, preview or 0731, the checkpoint's release (auto: what its
+                                encoding/ says, 0731 without it)
   --default-thinking MODE       on, off or an effort, where a request does not say (on)
   --api-keys-file FILE          one key a line; without it no key is asked for
+  --accept-any-model-name WHAT  yes or no: answer requests that name another model (no: 404)
+  --max-tokens-cap N            tokens of an answer whose request sets no limit (what fits)
+  --reasoning-field FIELDS      both, reasoning_content, reasoning or none: what carries reasoning
+                                (both)
 )";
 
 absl::StatusOr<ServeOptions> ParseServeOptions(std::span<const std::string_view> args) {

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/status.h"
 #include "kernels/numerics/formats.h"
 
 namespace sparkspan::deploy::cli {
@@ -52,9 +53,20 @@ absl::StatusOr<F32Tensor> ReadTensor(const json& entry, const std::string& data)
 
 }  // namespace
 
+absl::Status CheckReplaceable(const std::string& file) {
+  std::error_code error;
+  const std::filesystem::file_status found = std::filesystem::status(file, error);
+  if (std::filesystem::exists(found) && !std::filesystem::is_regular_file(found)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s is no regular file and will not be replaced: name another for the output", file));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status WriteTensors(const std::string& file,
                           const std::map<std::string, F32Tensor>& tensors,
                           const std::map<std::string, I32Tensor>& integers) {
+  RETURN_IF_ERROR(CheckReplaceable(file));
   json header = json::object();
   std::vector<std::span<const std::byte>> parts;
   std::uint64_t offset = 0;

@@ -69,7 +69,6 @@ def main() -> int:
 
     def usage(example: Example) -> dict[str, Any]:
         request = as_request(example)["request"]
-        request.pop("response_format", None)  # which the API refuses
         return ask(url, model, request, arguments.timeout)["usage"]
 
     missed = 0

@@ -47,6 +47,22 @@ void PutTls(FieldList& fields, const std::string& prefix, const Tls& tls) {
   fields.Put(prefix + "key", tls.key);
 }
 
+void PutApi(FieldList& fields, const Api& api) {
+  fields.Put("api.address", api.address);
+  fields.Put("api.port", api.port);
+  fields.Put("api.keys_file", api.keys_file);
+  PutTls(fields, "api.tls.", api.tls);
+  fields.PutFlag("api.accept_any_model_name", api.accept_any_model_name);
+  fields.PutOptional("api.max_tokens_cap", api.max_tokens_cap);
+  fields.Put("api.reasoning_field", ToString(api.reasoning_field));
+  fields.PutFlag("api.response_format_in_prompt", api.response_format_in_prompt);
+  for (std::size_t i = 0; i < api.allowed_origins.size(); ++i) {
+    fields.Put(absl::StrFormat("api.allowed_origins[%d]", i), api.allowed_origins[i]);
+  }
+  fields.Put("api.keep_alive_ms", api.keep_alive_ms);
+  fields.Put("api.body_bytes_max", api.body_bytes_max);
+}
+
 void PutPin(FieldList& fields, const std::string& prefix, const fabric::DeclaredPin& pin) {
   fields.Put(prefix + "interface", pin.interface);
   fields.Put(prefix + "address", fabric::ToString(pin.address));
@@ -118,7 +134,29 @@ std::string_view ToString(Experts value) {
 }
 
 std::string_view ToString(EncodingProfile value) {
-  return value == EncodingProfile::kPreview ? "preview" : "0731";
+  switch (value) {
+    case EncodingProfile::kAuto:
+      return "auto";
+    case EncodingProfile::kPreview:
+      return "preview";
+    case EncodingProfile::k0731:
+      return "0731";
+  }
+  return "?";
+}
+
+std::string_view ToString(ReasoningField value) {
+  switch (value) {
+    case ReasoningField::kBoth:
+      return "both";
+    case ReasoningField::kReasoningContent:
+      return "reasoning_content";
+    case ReasoningField::kReasoning:
+      return "reasoning";
+    case ReasoningField::kNone:
+      return "none";
+  }
+  return "?";
 }
 
 std::string_view ToString(Draft value) {
@@ -206,15 +244,13 @@ std::vector<ConfigField> Fields(const ClusterConfig& config) {
     PutLimits(fields, "profiles." + name + ".", limits);
   }
   fields.Put("profile", config.profile);
-  fields.Put("api.address", config.api.address);
-  fields.Put("api.port", config.api.port);
-  fields.Put("api.keys_file", config.api.keys_file);
-  PutTls(fields, "api.tls.", config.api.tls);
+  PutApi(fields, config.api);
   PutTls(fields, "control_tls.", config.control_tls);
   fields.Put("timeouts.heartbeat_ms", config.timeouts.heartbeat_ms);
   fields.Put("timeouts.silence_ms", config.timeouts.silence_ms);
   fields.Put("timeouts.step_ms", config.timeouts.step_ms);
   fields.Put("timeouts.start_ms", config.timeouts.start_ms);
+  fields.Put("timeouts.queue_ms", config.timeouts.queue_ms);
   fields.PutFlag("allow_env_overrides", config.allow_env_overrides);
   for (std::size_t i = 0; i < config.nodes.size(); ++i) {
     PutNode(fields, absl::StrFormat("nodes[%d].", i), config.nodes[i]);

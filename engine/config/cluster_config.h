@@ -23,8 +23,12 @@ enum class Numerics : std::uint8_t { kQuantised, kUnquantised };  // docs/decisi
 // How routed experts are dealt to ranks: a slice of every expert, or whole experts.
 enum class Experts : std::uint8_t { kSplit, kWhole };
 
-// Which texts stand for a reasoning effort; belongs to the checkpoint's release.
-enum class EncodingProfile : std::uint8_t { kPreview, k0731 };
+// Which texts stand for a reasoning effort; belongs to the checkpoint's release. kAuto looks at the
+// encoder that the checkpoint's folder holds.
+enum class EncodingProfile : std::uint8_t { kAuto, kPreview, k0731 };
+
+// The keys of an answer that carry its reasoning.
+enum class ReasoningField : std::uint8_t { kBoth, kReasoningContent, kReasoning, kNone };
 
 // Which drafter proposes tokens: kAuto takes what the checkpoint holds.
 enum class Draft : std::uint8_t { kAuto, kNone, kDspark, kMtp };
@@ -103,7 +107,7 @@ struct Limits {
 struct Model {
   std::string path;
   std::vector<std::string> served_names;  // The first is used where a client names none.
-  EncodingProfile encoding_profile = EncodingProfile::kPreview;
+  EncodingProfile encoding_profile = EncodingProfile::kAuto;
   std::string default_thinking = "on";  // "off", "on" or an effort: minimal, low, ... max
 
   bool operator==(const Model&) const = default;
@@ -124,6 +128,13 @@ struct Api {
   std::uint16_t port = 8000;
   std::string keys_file;  // Empty: no keys are asked for.
   Tls tls;
+  bool accept_any_model_name = false;          // Else what is not served is a 404.
+  std::optional<std::int64_t> max_tokens_cap;  // Of requests that set no limit themselves.
+  ReasoningField reasoning_field = ReasoningField::kBoth;
+  bool response_format_in_prompt = true;          // Else response_format is refused.
+  std::vector<std::string> allowed_origins{"*"};  // Of pages that browsers let ask.
+  std::int64_t keep_alive_ms = 15'000;            // Between comments in silent streams; 0: none.
+  std::int64_t body_bytes_max = std::int64_t{64} << 20;
 
   bool operator==(const Api&) const = default;
 };
@@ -133,6 +144,7 @@ struct Timeouts {
   std::int64_t silence_ms = 1'000;  // A rank or a head that gives none for so long is lost.
   std::int64_t step_ms = 60'000;    // For one step of all ranks.
   std::int64_t start_ms = 600'000;  // For loading and connecting.
+  std::int64_t queue_ms = 600'000;  // A request may wait for its turn.
 
   bool operator==(const Timeouts&) const = default;
 };
@@ -172,6 +184,7 @@ struct ClusterConfig {
 std::string_view ToString(Numerics value);
 std::string_view ToString(Experts value);
 std::string_view ToString(EncodingProfile value);
+std::string_view ToString(ReasoningField value);
 std::string_view ToString(Draft value);
 std::string_view ToString(Verification value);
 std::string_view ToString(DataTransport value);

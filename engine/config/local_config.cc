@@ -26,9 +26,10 @@ absl::StatusOr<ClusterConfig> MakeLocalConfig(const LocalCluster& cluster) {
   config.verification = cluster.verification;
   config.verification_threshold_percent = cluster.verification_threshold_percent;
   config.limits = cluster.limits;
-  config.api.address = cluster.api_address;
-  config.api.port = cluster.api_port;
-  config.api.keys_file = cluster.keys_file;
+  config.api = cluster.api;
+  if (config.api.address.empty()) {
+    config.api.address = "127.0.0.1";
+  }
   config.api.tls.plaintext = true;
   config.control_tls.plaintext = true;
   NodeConfig& node = config.nodes.emplace_back();

@@ -16,9 +16,7 @@ struct LocalCluster {
   std::vector<Device> devices;
   std::vector<std::uint16_t> control_ports;
   std::vector<std::uint16_t> data_ports;
-  std::string api_address = "127.0.0.1";
-  std::uint16_t api_port = 8000;
-  std::string keys_file;  // Empty: no keys are asked for.
+  Api api;  // On 127.0.0.1 where it names no address; always plaintext.
   Numerics numerics = Numerics::kQuantised;
   Experts experts = Experts::kSplit;
   Draft draft = Draft::kAuto;

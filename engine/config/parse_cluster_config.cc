@@ -28,6 +28,8 @@ constexpr std::size_t kNodesMax = 64;
 constexpr std::size_t kRailsMax = 32;  // NCCL takes no more devices.
 constexpr std::size_t kLinksMax = 1024;
 constexpr std::size_t kServedNamesMax = 64;
+constexpr std::size_t kOriginsMax = 64;
+constexpr std::int64_t kBodyBytesMax = std::int64_t{1} << 30;
 constexpr std::int64_t kMillisecondsMax = 24 * 3600 * 1000;
 
 constexpr std::string_view kNameRule = "a name of 1 to 64 letters, digits, '-', '_' and '.'";
@@ -217,8 +219,41 @@ Tls ReadTls(YamlFaults& faults, YamlReader& parent, std::string_view key, bool w
   return tls;
 }
 
+// What a browser sends as Origin, or "*" for any.
+bool IsOrigin(std::string_view text) {
+  const std::size_t scheme = text.find("://");
+  return text == "*" || (scheme != 0 && scheme != std::string_view::npos &&
+                         text.find_first_of("/ ,*", scheme + 3) == std::string_view::npos &&
+                         scheme + 3 < text.size());
+}
+
+void ReadOrigins(YamlFaults& faults, YamlReader& reader, Api& api) {
+  if (!reader.Has("allowed_origins")) {
+    return;
+  }
+  api.allowed_origins = reader.Texts("allowed_origins", kOriginsMax);
+  for (std::size_t i = 0; i < api.allowed_origins.size(); ++i) {
+    if (!IsOrigin(api.allowed_origins[i])) {
+      faults.FailAt(absl::StrFormat("%s[%d]", reader.Path("allowed_origins"), i),
+                    absl::StrFormat("found '%s'; expected an origin such as https://host:port, or "
+                                    "\"*\" for any",
+                                    api.allowed_origins[i]));
+    }
+  }
+}
+
 Api ReadApi(YamlFaults& faults, const YamlNode& node) {
-  constexpr Keys<4> kKeys = {"address", "port", "keys_file", "tls"};
+  constexpr Keys<11> kKeys = {"address",
+                              "port",
+                              "keys_file",
+                              "tls",
+                              "accept_any_model_name",
+                              "max_tokens_cap",
+                              "reasoning_field",
+                              "response_format_in_prompt",
+                              "allowed_origins",
+                              "keep_alive_ms",
+                              "body_bytes_max"};
   YamlReader reader(faults, node, "api", kKeys);
   Api api;
   api.address = reader.Text("address");
@@ -229,6 +264,23 @@ Api ReadApi(YamlFaults& faults, const YamlNode& node) {
   api.port = static_cast<std::uint16_t>(reader.Integer("port", 1, kPortMax, api.port));
   api.keys_file = reader.Text("keys_file", "");
   api.tls = ReadTls(faults, reader, "tls", false);
+  api.accept_any_model_name = reader.Flag("accept_any_model_name", false);
+  if (reader.Has("max_tokens_cap")) {
+    api.max_tokens_cap = reader.Integer("max_tokens_cap", 1, 1 << 24);
+  }
+  api.reasoning_field = reader.Choice("reasoning_field",
+                                      {ReasoningField::kBoth,
+                                       ReasoningField::kReasoningContent,
+                                       ReasoningField::kReasoning,
+                                       ReasoningField::kNone});
+  api.response_format_in_prompt = reader.Flag("response_format_in_prompt", true);
+  ReadOrigins(faults, reader, api);
+  api.keep_alive_ms = reader.Integer("keep_alive_ms", 0, kMillisecondsMax, api.keep_alive_ms);
+  api.body_bytes_max = reader.Bytes("body_bytes_max", api.body_bytes_max);
+  if (const YamlNode* body = reader.Find("body_bytes_max");
+      body != nullptr && (api.body_bytes_max < 1 || api.body_bytes_max > kBodyBytesMax)) {
+    reader.Fail("body_bytes_max", *body, "1 byte to 1GiB");
+  }
   return api;
 }
 
@@ -239,14 +291,15 @@ Model ReadModel(YamlFaults& faults, const YamlNode& node) {
   model.path = reader.Text("path");
   model.served_names = reader.Texts("served_names", kServedNamesMax);
   model.encoding_profile =
-      reader.Choice("encoding_profile", {EncodingProfile::kPreview, EncodingProfile::k0731});
+      reader.Choice("encoding_profile",
+                    {EncodingProfile::kAuto, EncodingProfile::kPreview, EncodingProfile::k0731});
   model.default_thinking = reader.Choice<std::string_view>(
       "default_thinking", {"on", "off", "minimal", "low", "medium", "high", "xhigh", "max"});
   return model;
 }
 
 Timeouts ReadTimeouts(YamlFaults& faults, const YamlNode& node) {
-  constexpr Keys<4> kKeys = {"heartbeat_ms", "silence_ms", "step_ms", "start_ms"};
+  constexpr Keys<5> kKeys = {"heartbeat_ms", "silence_ms", "step_ms", "start_ms", "queue_ms"};
   YamlReader reader(faults, node, "timeouts", kKeys);
   Timeouts timeouts;
   timeouts.heartbeat_ms =
@@ -254,6 +307,7 @@ Timeouts ReadTimeouts(YamlFaults& faults, const YamlNode& node) {
   timeouts.silence_ms = reader.Integer("silence_ms", 150, kMillisecondsMax, timeouts.silence_ms);
   timeouts.step_ms = reader.Integer("step_ms", 100, kMillisecondsMax, timeouts.step_ms);
   timeouts.start_ms = reader.Integer("start_ms", 100, kMillisecondsMax, timeouts.start_ms);
+  timeouts.queue_ms = reader.Integer("queue_ms", 100, kMillisecondsMax, timeouts.queue_ms);
   return timeouts;
 }
 

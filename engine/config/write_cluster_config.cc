@@ -19,6 +19,10 @@ std::string Quoted(std::string_view text) {
   return quoted + '"';
 }
 
+std::string_view BoolText(bool value) {
+  return value ? "true" : "false";
+}
+
 std::string PinText(const fabric::DeclaredPin& pin) {
   return absl::StrFormat(
       "{interface: %s, address: %s}", Quoted(pin.interface), fabric::ToString(pin.address));
@@ -96,7 +100,19 @@ std::string ApiText(const Api& api) {
   if (!api.keys_file.empty()) {
     text += absl::StrFormat("  keys_file: %s\n", Quoted(api.keys_file));
   }
-  return text + absl::StrFormat("  tls: %s\n", TlsText(api.tls));
+  text += absl::StrFormat("  tls: %s\n", TlsText(api.tls));
+  text += absl::StrFormat("  accept_any_model_name: %s\n", BoolText(api.accept_any_model_name));
+  if (api.max_tokens_cap.has_value()) {
+    text += absl::StrFormat("  max_tokens_cap: %d\n", *api.max_tokens_cap);
+  }
+  return text + absl::StrFormat(
+                    "  reasoning_field: %s\n  response_format_in_prompt: %s\n"
+                    "  allowed_origins: %s\n  keep_alive_ms: %d\n  body_bytes_max: %d\n",
+                    ToString(api.reasoning_field),
+                    BoolText(api.response_format_in_prompt),
+                    List(api.allowed_origins),
+                    api.keep_alive_ms,
+                    api.body_bytes_max);
 }
 
 }  // namespace
@@ -132,14 +148,14 @@ std::string ToYaml(const ClusterConfig& config) {
   }
   text += ApiText(config.api);
   text += absl::StrFormat("control_tls: %s\n", TlsText(config.control_tls));
-  text +=
-      absl::StrFormat("timeouts: {heartbeat_ms: %d, silence_ms: %d, step_ms: %d, start_ms: %d}\n",
-                      config.timeouts.heartbeat_ms,
-                      config.timeouts.silence_ms,
-                      config.timeouts.step_ms,
-                      config.timeouts.start_ms);
-  text +=
-      absl::StrFormat("allow_env_overrides: %s\n", config.allow_env_overrides ? "true" : "false");
+  text += absl::StrFormat(
+      "timeouts: {heartbeat_ms: %d, silence_ms: %d, step_ms: %d, start_ms: %d, queue_ms: %d}\n",
+      config.timeouts.heartbeat_ms,
+      config.timeouts.silence_ms,
+      config.timeouts.step_ms,
+      config.timeouts.start_ms,
+      config.timeouts.queue_ms);
+  text += absl::StrFormat("allow_env_overrides: %s\n", BoolText(config.allow_env_overrides));
   text += "nodes:\n";
   for (const NodeConfig& node : config.nodes) {
     text += NodeText(node);

@@ -66,26 +66,46 @@ absl::StatusOr<CommittedToken> Acceptance::ChooseByRejection(const VerifiedRows&
   return chosen;
 }
 
+absl::StatusOr<CommittedToken> Acceptance::Choose(const VerifiedRows& rows,
+                                                  std::size_t index,
+                                                  const SamplingParams& params,
+                                                  const TokenHistory& history) {
+  const std::size_t vocabulary = rows.logits.size() / (rows.drafts.size() + 1);
+  const std::span<const float> logits = rows.logits.subspan(index * vocabulary, vocabulary);
+  const auto offset = static_cast<std::int64_t>(index);
+  const std::span<const float> scores =
+      processor_.Process(logits, params, history, rows.generated + offset);
+  if (!IsRejectionSampled(params) || index == rows.drafts.size()) {
+    return sampler_.Sample(scores, logits, params, rows.position + offset);
+  }
+  ASSIGN_OR_RETURN(CommittedToken chosen, ChooseByRejection(rows, index, scores, params));
+  RETURN_IF_ERROR(sampler_.AddLogprobs(logits, params, &chosen));
+  return chosen;
+}
+
 absl::StatusOr<Verdict> Acceptance::Judge(const VerifiedRows& rows,
                                           const SamplingParams& params,
-                                          TokenHistory* history) {
+                                          TokenHistory* history,
+                                          ForcedProgress* forced) {
   const std::size_t drafts = rows.drafts.size();
   const std::size_t vocabulary = rows.logits.size() / (drafts + 1);
-  const bool rejects = IsRejectionSampled(params);
-  CHECK(!rejects || rows.draft_logits.size() >= drafts * vocabulary);
+  CHECK(!IsRejectionSampled(params) || rows.draft_logits.size() >= drafts * vocabulary);
   static const TokenHistory kNone;
   Verdict verdict;
   for (std::size_t i = 0; i <= drafts; ++i) {
-    const std::span<const float> logits = rows.logits.subspan(i * vocabulary, vocabulary);
-    const auto offset = static_cast<std::int64_t>(i);
-    const std::span<const float> scores = processor_.Process(
-        logits, params, history == nullptr ? kNone : *history, rows.generated + offset);
+    const std::int64_t generated = rows.generated + static_cast<std::int64_t>(i);
+    const std::optional<Token> given =
+        forced == nullptr ? std::nullopt : forced->At(params.forced, generated);
     CommittedToken chosen;
-    if (rejects && i < drafts) {
-      ASSIGN_OR_RETURN(chosen, ChooseByRejection(rows, i, scores, params));
-      sampler_.AddLogprobs(logits, params, &chosen);
+    if (given.has_value()) {
+      chosen.token = *given;
+      RETURN_IF_ERROR(
+          sampler_.AddLogprobs(rows.logits.subspan(i * vocabulary, vocabulary), params, &chosen));
     } else {
-      ASSIGN_OR_RETURN(chosen, sampler_.Sample(scores, logits, params, rows.position + offset));
+      ASSIGN_OR_RETURN(chosen, Choose(rows, i, params, history == nullptr ? kNone : *history));
+    }
+    if (forced != nullptr) {
+      forced->Commit(params.forced, generated, chosen.token);
     }
     if (history != nullptr) {
       history->Append(chosen.token, true);

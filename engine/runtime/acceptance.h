@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/base/ids.h"
+#include "engine/runtime/forced_progress.h"
 #include "engine/runtime/logit_processor.h"
 #include "engine/runtime/plan.h"
 #include "engine/runtime/sampler.h"
@@ -34,7 +35,8 @@ struct Verdict {
 bool IsRejectionSampled(const SamplingParams& params);
 
 // Decides how many drafts stand and which token follows them (spec: dspark.md 3.4, 3.5). Row i's
-// logits are processed with the drafts before it as generated tokens.
+// logits are processed with the drafts before it as generated tokens. A forced token is committed
+// whatever its row says, and a draft stands in its place if it is the same.
 //
 // Greedy, and by AcceptanceRule::kSharedNoise: a draft stands while it is what Sampler::Sample
 // chooses from its row, so the tokens are those of decoding without drafts. By kRejection draft d
@@ -45,12 +47,19 @@ bool IsRejectionSampled(const SamplingParams& params);
 class Acceptance {
  public:
   // `history` holds the sequence's tokens up to the last committed one; the verdict's tokens are
-  // appended. Null where NeedsHistory(params) is false. Errors: those of Sampler::Sample.
+  // appended. Null where NeedsHistory(params) is false. `forced` is the sequence's; null where
+  // params.forced has no tokens. Errors: those of Sampler::Sample.
   absl::StatusOr<Verdict> Judge(const VerifiedRows& rows,
                                 const SamplingParams& params,
-                                TokenHistory* history);
+                                TokenHistory* history,
+                                ForcedProgress* forced = nullptr);
 
  private:
+  // The token that row `index` commits, its log-probabilities included.
+  absl::StatusOr<CommittedToken> Choose(const VerifiedRows& rows,
+                                        std::size_t index,
+                                        const SamplingParams& params,
+                                        const TokenHistory& history);
   // What row `index` makes of its draft: the token to commit, the draft itself if it stands.
   absl::StatusOr<CommittedToken> ChooseByRejection(const VerifiedRows& rows,
                                                    std::size_t index,

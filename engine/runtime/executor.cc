@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/hash.h"
+#include "engine/base/log.h"
 #include "engine/base/status.h"
 #include "engine/runtime/plan_check.h"
 
@@ -26,6 +27,11 @@ absl::Status InRange(const char* name, std::int64_t value, std::int64_t most) {
   return absl::OkStatus();
 }
 
+SamplingFault FaultOf(const absl::Status& why) {
+  return absl::IsInvalidArgument(why) ? SamplingFault::kNoTokenAllowed
+                                      : SamplingFault::kLogitsNotFinite;
+}
+
 // All that a step says to the outside, so that ranks that agree on it agree on what is streamed.
 std::uint64_t DigestOf(const std::vector<SequenceTokens>& sequences, std::uint64_t seed) {
   std::vector<std::uint64_t> words;
@@ -35,6 +41,7 @@ std::uint64_t DigestOf(const std::vector<SequenceTokens>& sequences, std::uint64
     words.push_back(static_cast<std::uint64_t>(tokens.drafted));
     words.push_back(static_cast<std::uint64_t>(tokens.accepted));
     words.push_back(static_cast<std::uint64_t>(tokens.proposed));
+    words.push_back(static_cast<std::uint64_t>(tokens.fault));
     for (const float confidence : tokens.confidence) {
       words.push_back(std::bit_cast<std::uint32_t>(confidence));
     }
@@ -187,6 +194,12 @@ absl::Status Executor::CheckTokens(const SequenceOpen& open) const {
   for (const LogitBias& bias : open.sampling.logit_bias) {
     RETURN_IF_ERROR(check("biases", bias.token));
   }
+  for (const Token token : open.sampling.allowed_tokens) {
+    RETURN_IF_ERROR(check("allows", token));
+  }
+  for (const Token token : open.sampling.forced.tokens) {
+    RETURN_IF_ERROR(check("forces", token));
+  }
   return absl::OkStatus();
 }
 
@@ -335,10 +348,10 @@ absl::Status Executor::LayOutSpans(const StepPlan& plan) {
   return absl::OkStatus();
 }
 
-absl::Status Executor::CommitSpan(const RowSpan& span,
-                                  const model::SequenceSpan& rows,
-                                  std::span<const float> logits,
-                                  StepResult* result) {
+void Executor::CommitSpan(const RowSpan& span,
+                          const model::SequenceSpan& rows,
+                          std::span<const float> logits,
+                          StepResult* result) {
   Sequence& sequence = sequences_.at(span.sequence);
   const std::size_t drafts = rows.logits == model::LogitsRows::kAll ? rows.tokens.size() - 1 : 0;
   const std::size_t certain = rows.tokens.size() - drafts;
@@ -355,44 +368,49 @@ absl::Status Executor::CommitSpan(const RowSpan& span,
   sequence.last_committed = std::nullopt;
   const Proposal proposal = std::exchange(sequence.proposal, {});
   if (!span.sample) {
-    return absl::OkStatus();
+    return;
   }
   const std::int64_t position = sequence.length;
+  SequenceTokens& tokens = result->sequences.emplace_back();
+  tokens.sequence = span.sequence;
+  tokens.position = position;
+  tokens.drafted = static_cast<std::int32_t>(drafts);
+  // What follows a fault is nobody's, but rows of a plan in flight go on from some token.
+  sequence.last_committed = rows.tokens.back();
+  tokens.fault = sequence.fault;
+  if (tokens.fault != SamplingFault::kNone) {
+    return;
+  }
   auto verdict = acceptance_.Judge({.logits = logits,
                                     .drafts = rows.tokens.last(drafts),
                                     .draft_logits = proposal.logits,
                                     .position = position,
                                     .generated = position - sequence.prompt_tokens},
                                    sequence.sampling,
-                                   history);
+                                   history,
+                                   &sequence.forced);
   if (!verdict.ok()) {
-    return absl::Status(verdict.status().code(),
-                        absl::StrFormat("sequence %d at position %d: %s",
-                                        span.sequence.value(),
-                                        position,
-                                        verdict.status().message()));
+    // Every rank has the same logits and finds the same: the digest says so.
+    LOG(ERROR) << "sequence " << span.sequence << " at position " << position << ": "
+               << verdict.status().message();
+    tokens.fault = sequence.fault = FaultOf(verdict.status());
+    return;
   }
   sequence.length += verdict->accepted;
   sequence.last_committed = verdict->tokens.back().token;
-  SequenceTokens& tokens = result->sequences.emplace_back();
-  tokens.sequence = span.sequence;
-  tokens.position = position;
-  tokens.drafted = static_cast<std::int32_t>(drafts);
   tokens.accepted = verdict->accepted;
   tokens.tokens = std::move(verdict->tokens);
-  return absl::OkStatus();
 }
 
-absl::Status Executor::Commit(const StepPlan& plan, StepResult* result) {
+void Executor::Commit(const StepPlan& plan, StepResult* result) {
   const auto vocabulary = static_cast<std::size_t>(model_->parts().vocabulary);
   std::span<const float> logits = forward_.logits;
   for (std::size_t i = 0; i < plan.spans.size(); ++i) {
     std::size_t rows = spans_[i].logits == model::LogitsRows::kAll ? spans_[i].tokens.size() : 1;
     rows = plan.spans[i].sample ? rows : 0;
-    RETURN_IF_ERROR(CommitSpan(plan.spans[i], spans_[i], logits.first(rows * vocabulary), result));
+    CommitSpan(plan.spans[i], spans_[i], logits.first(rows * vocabulary), result);
     logits = logits.subspan(rows * vocabulary);
   }
-  return absl::OkStatus();
 }
 
 absl::Status Executor::Draft(const StepPlan& plan, StepResult* result) {
@@ -400,6 +418,7 @@ absl::Status Executor::Draft(const StepPlan& plan, StepResult* result) {
   std::int64_t row = 0;
   for (std::size_t i = 0; i < plan.spans.size(); ++i) {
     const Sequence& sequence = sequences_.at(plan.spans[i].sequence);
+    const bool proposes = plan.spans[i].propose && sequence.fault == SamplingFault::kNone;
     const model::SequenceSpan& rows = spans_[i];
     committed_.push_back({.slot = sequence.slot,
                           .first_position = rows.first_position,
@@ -407,14 +426,14 @@ absl::Status Executor::Draft(const StepPlan& plan, StepResult* result) {
                           .tokens = rows.tokens.first(
                               static_cast<std::size_t>(sequence.length - rows.first_position)),
                           .following = sequence.last_committed,
-                          .propose_with = plan.spans[i].propose ? &sequence.sampling : nullptr});
+                          .propose_with = proposes ? &sequence.sampling : nullptr});
     row += static_cast<std::int64_t>(rows.tokens.size());
   }
   RETURN_IF_ERROR(drafting_->Run(forward_, committed_, &proposals_));
   auto tokens = result->sequences.begin();
   auto proposal = proposals_.begin();
   for (const RowSpan& span : plan.spans) {
-    if (span.propose) {
+    if (span.propose && tokens->fault == SamplingFault::kNone) {
       tokens->proposed = static_cast<std::int32_t>(proposal->tokens.size());
       tokens->confidence = proposal->confidence;
       sequences_.at(span.sequence).proposal = std::move(*proposal++);
@@ -453,7 +472,7 @@ absl::Status Executor::RunSpans(const StepPlan& plan, StepResult* result) {
   const Time began = clock_->Now();
   RETURN_IF_ERROR(model_->Forward(spans_, *pool_, options, &forward_));
   const Time forwarded = clock_->Now();
-  RETURN_IF_ERROR(Commit(plan, result));
+  Commit(plan, result);
   const Time chosen = clock_->Now();
   if (drafting_.has_value()) {
     RETURN_IF_ERROR(Draft(plan, result));

@@ -76,6 +76,10 @@ class Executor {
     std::optional<Token> last_committed;
     // Up to last_committed; kept only where NeedsHistory(sampling).
     TokenHistory history;
+    ForcedProgress forced;
+    // Once set no token is chosen any more. A plan that was made before this was known may still
+    // have rows of the sequence.
+    SamplingFault fault = SamplingFault::kNone;
     Proposal proposal;  // drafts to follow last_committed
     std::vector<std::int32_t> blocks;
     std::size_t slot = 0;  // of states_, and of the drafter's
@@ -103,11 +107,11 @@ class Executor {
   std::size_t DraftsOf(const RowSpan& span, const Sequence& sequence) const;
   absl::Status RunSpans(const StepPlan& plan, StepResult* result);
   // Chooses tokens, and settles which of the rows stand.
-  absl::Status Commit(const StepPlan& plan, StepResult* result);
-  absl::Status CommitSpan(const RowSpan& span,
-                          const model::SequenceSpan& rows,
-                          std::span<const float> logits,
-                          StepResult* result);
+  void Commit(const StepPlan& plan, StepResult* result);
+  void CommitSpan(const RowSpan& span,
+                  const model::SequenceSpan& rows,
+                  std::span<const float> logits,
+                  StepResult* result);
   // After Commit: drafts for the steps to come.
   absl::Status Draft(const StepPlan& plan, StepResult* result);
   std::uint64_t HashOfNextBlock();

@@ -46,7 +46,8 @@ std::span<const float> LogitProcessor::Process(std::span<const float> logits,
   const bool suppresses =
       generated < params.min_tokens && !params.suppressed_until_min_tokens.empty();
   const bool penalises = NeedsHistory(params) && history.size() > 0;
-  if (!suppresses && !penalises && params.logit_bias.empty()) {
+  const bool restricts = !params.allowed_tokens.empty();
+  if (!suppresses && !penalises && !restricts && params.logit_bias.empty()) {
     return logits;
   }
   processed_.assign(logits.begin(), logits.end());
@@ -68,6 +69,13 @@ std::span<const float> LogitProcessor::Process(std::span<const float> logits,
     for (const auto& [token, occurrences] : history.occurrences()) {
       at(token) = Penalised(at(token), params, occurrences);
     }
+  }
+  if (restricts) {
+    restricted_.assign(processed_.size(), kForbidden);
+    for (const Token token : params.allowed_tokens) {
+      restricted_[static_cast<std::size_t>(token)] = at(token);
+    }
+    processed_.swap(restricted_);
   }
   return processed_;
 }

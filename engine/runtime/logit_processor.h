@@ -19,7 +19,8 @@ bool NeedsHistory(const SamplingParams& params);
 //   3. repetition_penalty: logits of tokens in the prompt or generated are divided by it where
 //      positive, else multiplied;
 //   4. frequency_penalty times the occurrences among the generated tokens is subtracted;
-//   5. presence_penalty is subtracted of tokens generated at least once.
+//   5. presence_penalty is subtracted of tokens generated at least once;
+//   6. all but allowed_tokens are forbidden.
 // Logits that were finite stay finite: a penalty that overflows ends at the largest float. A pure
 // function of its arguments; the object holds scratch only. One thread at a time.
 class LogitProcessor {
@@ -35,7 +36,8 @@ class LogitProcessor {
                                  std::int64_t generated);
 
  private:
-  std::vector<float> processed_;  // [vocabulary]
+  std::vector<float> processed_;   // [vocabulary]
+  std::vector<float> restricted_;  // [vocabulary]
 };
 
 }  // namespace sparkspan::engine::runtime

@@ -8,10 +8,10 @@
 #include "engine/base/ids.h"
 
 // The plain structs that cross between deciding (the head) and doing (the ranks): in process by
-// value, between nodes through plan_codec. Nothing else crosses. Wire version 2; docs/wire.md.
+// value, between nodes through plan_codec. Nothing else crosses. Wire version 3; docs/wire.md.
 namespace sparkspan::engine::runtime {
 
-inline constexpr std::uint32_t kWireVersion = 2;
+inline constexpr std::uint32_t kWireVersion = 3;
 
 // How drafted tokens of a sampled sequence are judged (spec: dspark.md 3.4). Both leave the
 // distribution of the text as it is without drafts. Greedy sequences: the largest logit's token.
@@ -29,6 +29,16 @@ struct LogitBias {
   float bias = 0.0f;  // minus infinity forbids the token
 
   bool operator==(const LogitBias&) const = default;
+};
+
+// Generated tokens that are given rather than chosen, such as the beginning of a tool call that a
+// client insists on. They count as generated in every other way.
+struct ForcedTokens {
+  // They follow the first of these that is generated; without it they are the first generated.
+  std::optional<Token> after;
+  std::vector<Token> tokens;
+
+  bool operator==(const ForcedTokens&) const = default;
 };
 
 // How the executor turns logits into a token. Fixed for a sequence's life.
@@ -51,6 +61,8 @@ struct SamplingParams {
   float frequency_penalty = 0.0f;
   float presence_penalty = 0.0f;
   std::vector<LogitBias> logit_bias;  // each token once
+  std::vector<Token> allowed_tokens;  // no others may be chosen; empty: all may
+  ForcedTokens forced;                // go before everything above
   AcceptanceRule acceptance = AcceptanceRule::kRejection;
 
   bool operator==(const SamplingParams&) const = default;
@@ -135,16 +147,24 @@ struct CommittedToken {
   bool operator==(const CommittedToken&) const = default;
 };
 
+// Why no token could be chosen for one sequence. It can only be closed then; the others go on.
+enum class SamplingFault : std::uint8_t {
+  kNone = 0,
+  kNoTokenAllowed = 1,   // what its parameters forbid is the whole vocabulary
+  kLogitsNotFinite = 2,  // the model's arithmetic has gone wrong in its rows
+};
+
 struct SequenceTokens {
   SequenceId sequence;
-  std::int64_t position = 0;  // Absolute position of tokens[0].
-  std::vector<CommittedToken> tokens;
-  std::int32_t drafted = 0;   // Draft tokens verified in this step.
-  std::int32_t accepted = 0;  // Of those, committed.
-  std::int32_t proposed = 0;  // Drafts made for the next step, after the last of `tokens`.
+  std::int64_t position = 0;           // Absolute position of tokens[0].
+  std::vector<CommittedToken> tokens;  // Empty with a fault, else at least one.
+  std::int32_t drafted = 0;            // Draft tokens verified in this step.
+  std::int32_t accepted = 0;           // Of those, committed.
+  std::int32_t proposed = 0;           // Drafts made for the next step, after the last of `tokens`.
   // Per proposed draft the drafter's confidence that it is accepted if those before it are, as a
   // raw logit; empty from drafters that have none.
   std::vector<float> confidence;
+  SamplingFault fault = SamplingFault::kNone;  // Then no token, and nothing accepted or proposed.
 
   bool operator==(const SequenceTokens&) const = default;
 };

@@ -126,12 +126,15 @@ absl::Status CheckGrant(const BlockGrant& grant, std::int64_t* blocks) {
 
 absl::Status CheckSequenceTokens(const SequenceTokens& tokens) {
   const auto count = static_cast<std::int64_t>(tokens.tokens.size());
-  RETURN_IF_ERROR(InRange("tokens.size", count, 1, PlanLimits::kDraftTokensMax + 1));
+  const bool has_fault = tokens.fault != SamplingFault::kNone;
+  RETURN_IF_ERROR(InRange(
+      "tokens.size", count, has_fault ? 0 : 1, has_fault ? 0 : PlanLimits::kDraftTokensMax + 1));
   RETURN_IF_ERROR(InRange("position", tokens.position, 0, PlanLimits::kPositionMax - count));
   RETURN_IF_ERROR(InRange("drafted", std::int64_t{tokens.drafted}, 0, PlanLimits::kDraftTokensMax));
-  RETURN_IF_ERROR(InRange("accepted", std::int64_t{tokens.accepted}, 0, tokens.drafted));
   RETURN_IF_ERROR(
-      InRange("proposed", std::int64_t{tokens.proposed}, 0, PlanLimits::kDraftTokensMax));
+      InRange("accepted", std::int64_t{tokens.accepted}, 0, has_fault ? 0 : tokens.drafted));
+  RETURN_IF_ERROR(InRange(
+      "proposed", std::int64_t{tokens.proposed}, 0, has_fault ? 0 : PlanLimits::kDraftTokensMax));
   if (!tokens.confidence.empty() &&
       tokens.confidence.size() != static_cast<std::size_t>(tokens.proposed)) {
     return absl::InvalidArgumentError(
@@ -174,6 +177,15 @@ absl::Status CheckLogitBias(const std::vector<LogitBias>& logit_bias) {
   return absl::OkStatus();
 }
 
+absl::Status CheckForced(const ForcedTokens& forced) {
+  RETURN_IF_ERROR(AtMost("forced.tokens", forced.tokens.size(), PlanLimits::kForcedTokensMax));
+  RETURN_IF_ERROR(CheckTokens("forced.tokens", forced.tokens));
+  if (forced.after.has_value()) {
+    RETURN_IF_ERROR(InRange("forced.after", std::int64_t{*forced.after}, 0, kInt32Max));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckStep(Step step) {
   if (step.value() == 0) {
     return absl::InvalidArgumentError("step is 0: steps of an epoch count from 1");
@@ -205,6 +217,10 @@ absl::Status CheckSampling(const SamplingParams& sampling) {
   }
   RETURN_IF_ERROR(InRange("frequency_penalty", sampling.frequency_penalty, -kFloatMax, kFloatMax));
   RETURN_IF_ERROR(InRange("presence_penalty", sampling.presence_penalty, -kFloatMax, kFloatMax));
+  RETURN_IF_ERROR(
+      AtMost("allowed_tokens", sampling.allowed_tokens.size(), PlanLimits::kAllowedTokensMax));
+  RETURN_IF_ERROR(CheckTokens("allowed_tokens", sampling.allowed_tokens));
+  RETURN_IF_ERROR(CheckForced(sampling.forced));
   return CheckLogitBias(sampling.logit_bias);
 }
 

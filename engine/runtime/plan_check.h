@@ -21,6 +21,8 @@ struct PlanLimits {
   static constexpr std::int32_t kTopLogprobsMax = 128;
   static constexpr std::int64_t kSuppressedTokensMax = 1 << 12;  // of one sequence
   static constexpr std::int64_t kLogitBiasMax = 1 << 12;         // of one sequence
+  static constexpr std::int64_t kAllowedTokensMax = 1 << 12;     // of one sequence
+  static constexpr std::int64_t kForcedTokensMax = 1 << 12;      // of one sequence
   static constexpr std::int32_t kDraftTokensMax = 32;            // kernels/sampling/sampling.h
   static constexpr std::int32_t kRanksMax = 1 << 12;
 };

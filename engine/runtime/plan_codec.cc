@@ -65,6 +65,15 @@ void SamplingToProto(const SamplingParams& sampling, v1::SamplingParams* message
   message->set_acceptance(sampling.acceptance == AcceptanceRule::kSharedNoise
                               ? v1::ACCEPTANCE_RULE_SHARED_NOISE
                               : v1::ACCEPTANCE_RULE_REJECTION);
+  message->mutable_allowed_tokens()->Add(sampling.allowed_tokens.begin(),
+                                         sampling.allowed_tokens.end());
+  if (sampling.forced != ForcedTokens{}) {
+    v1::ForcedTokens* forced = message->mutable_forced();
+    if (sampling.forced.after.has_value()) {
+      forced->set_after(*sampling.forced.after);
+    }
+    forced->mutable_tokens()->Add(sampling.forced.tokens.begin(), sampling.forced.tokens.end());
+  }
 }
 
 absl::StatusOr<AcceptanceRule> AcceptanceFromProto(v1::AcceptanceRule rule) {
@@ -101,6 +110,11 @@ absl::StatusOr<SamplingParams> SamplingFromProto(const v1::SamplingParams& messa
     sampling.logit_bias.push_back({bias.token(), bias.bias()});
   }
   ASSIGN_OR_RETURN(sampling.acceptance, AcceptanceFromProto(message.acceptance()));
+  sampling.allowed_tokens.assign(message.allowed_tokens().begin(), message.allowed_tokens().end());
+  if (message.forced().has_after()) {
+    sampling.forced.after = message.forced().after();
+  }
+  sampling.forced.tokens.assign(message.forced().tokens().begin(), message.forced().tokens().end());
   return sampling;
 }
 
@@ -152,6 +166,7 @@ void TokensToProto(const SequenceTokens& tokens, v1::SequenceTokens* message) {
   message->set_accepted(tokens.accepted);
   message->set_proposed(tokens.proposed);
   message->mutable_confidence()->Add(tokens.confidence.begin(), tokens.confidence.end());
+  message->set_fault(static_cast<v1::SamplingFault>(tokens.fault));
   for (const CommittedToken& token : tokens.tokens) {
     v1::CommittedToken* committed = message->add_tokens();
     committed->set_token(token.token);
@@ -166,8 +181,23 @@ void TokensToProto(const SequenceTokens& tokens, v1::SequenceTokens* message) {
   }
 }
 
-SequenceTokens TokensFromProto(const v1::SequenceTokens& message) {
+absl::StatusOr<SamplingFault> FaultFromProto(v1::SamplingFault fault) {
+  switch (fault) {
+    case v1::SAMPLING_FAULT_NONE:
+      return SamplingFault::kNone;
+    case v1::SAMPLING_FAULT_NO_TOKEN_ALLOWED:
+      return SamplingFault::kNoTokenAllowed;
+    case v1::SAMPLING_FAULT_LOGITS_NOT_FINITE:
+      return SamplingFault::kLogitsNotFinite;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrFormat("fault is %d: no such sampling fault", static_cast<int>(fault)));
+  }
+}
+
+absl::StatusOr<SequenceTokens> TokensFromProto(const v1::SequenceTokens& message) {
   SequenceTokens tokens;
+  ASSIGN_OR_RETURN(tokens.fault, FaultFromProto(message.fault()));
   tokens.sequence = SequenceId(message.sequence());
   tokens.position = message.position();
   tokens.drafted = message.drafted();
@@ -264,8 +294,9 @@ absl::StatusOr<StepResult> ResultFromProto(const v1::StepResult& message) {
   result.epoch = Epoch(message.epoch());
   result.step = Step(message.step());
   result.rank = Rank(message.rank());
-  for (const v1::SequenceTokens& tokens : message.sequences()) {
-    result.sequences.push_back(TokensFromProto(tokens));
+  for (const v1::SequenceTokens& sequence : message.sequences()) {
+    ASSIGN_OR_RETURN(SequenceTokens tokens, TokensFromProto(sequence));
+    result.sequences.push_back(std::move(tokens));
   }
   result.digest = message.digest();
   result.times = {message.times().forward_ns(),

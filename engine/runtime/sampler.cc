@@ -96,11 +96,11 @@ void Sampler::KeepTopP(const SamplingParams& params) {
   candidates_.resize(std::max<std::size_t>(kept, 1));
 }
 
-void Sampler::AddLogprobs(std::span<const float> logits,
-                          const SamplingParams& params,
-                          CommittedToken* chosen) {
+absl::Status Sampler::AddLogprobs(std::span<const float> logits,
+                                  const SamplingParams& params,
+                                  CommittedToken* chosen) {
   if (params.top_logprobs < 0) {
-    return;
+    return absl::OkStatus();
   }
   const float largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
@@ -108,6 +108,9 @@ void Sampler::AddLogprobs(std::span<const float> logits,
     sum += std::exp(static_cast<double>(logit) - largest);
   }
   const double normaliser = static_cast<double>(largest) + std::log(sum);
+  if (!std::isfinite(normaliser)) {
+    return absl::DataLossError("a logit is not finite: the model's arithmetic has gone wrong");
+  }
   const auto logprob = [&](Token token) {
     return static_cast<float>(static_cast<double>(logits[static_cast<std::size_t>(token)]) -
                               normaliser);
@@ -115,7 +118,7 @@ void Sampler::AddLogprobs(std::span<const float> logits,
   chosen->logprob = logprob(chosen->token);
   const std::size_t wanted = std::min(static_cast<std::size_t>(params.top_logprobs), logits.size());
   if (wanted == 0) {
-    return;
+    return absl::OkStatus();
   }
   ranked_.resize(logits.size());
   std::iota(ranked_.begin(), ranked_.end(), 0);
@@ -126,6 +129,7 @@ void Sampler::AddLogprobs(std::span<const float> logits,
   for (std::size_t i = 0; i < wanted; ++i) {
     chosen->top.push_back({ranked_[i], logprob(ranked_[i])});
   }
+  return absl::OkStatus();
 }
 
 absl::Status Sampler::Filter(std::span<const float> scores, const SamplingParams& params) {
@@ -133,9 +137,7 @@ absl::Status Sampler::Filter(std::span<const float> scores, const SamplingParams
   ASSIGN_OR_RETURN(likeliest_, Likeliest(scores));
   if (likeliest_ < 0) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("sampling.suppressed_until_min_tokens and sampling.logit_bias leave none "
-                        "of %d tokens to choose",
-                        scores.size()));
+        absl::StrFormat("the sampling parameters forbid all %d tokens", scores.size()));
   }
   const bool filters = params.min_p > 0 || params.top_k > 0 || params.top_p < 1;
   if (IsGreedy(params) || !filters) {
@@ -176,7 +178,7 @@ absl::StatusOr<CommittedToken> Sampler::Sample(std::span<const float> scores,
         .seed = params.seed, .position = position, .purpose = RandomPurpose::kSample};
     chosen.token = ArgmaxWithNoise(scores_, params.temperature, key, 0).token;
   }
-  AddLogprobs(logits, params, &chosen);
+  RETURN_IF_ERROR(AddLogprobs(logits, params, &chosen));
   return chosen;
 }
 

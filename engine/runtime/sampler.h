@@ -40,10 +40,11 @@ class Sampler {
                             std::vector<double>* probabilities);
 
   // The log-probability of the token that was chosen of a row and of the likeliest ones, as
-  // params.top_logprobs asks. Leaves `chosen` alone where it asks for none.
-  void AddLogprobs(std::span<const float> logits,
-                   const SamplingParams& params,
-                   CommittedToken* chosen);
+  // params.top_logprobs asks. Leaves `chosen` alone where it asks for none. DataLoss: a logit is
+  // NaN or plus infinity.
+  absl::Status AddLogprobs(std::span<const float> logits,
+                           const SamplingParams& params,
+                           CommittedToken* chosen);
 
  private:
   // Steps 1 to 4: leaves in likeliest_ the token of the largest score, and in scores_ the scores of

@@ -27,6 +27,13 @@ absl::Status InRange(const char* name, std::int64_t value, std::int64_t most) {
   return absl::OkStatus();
 }
 
+// How many tokens a result of a sequence must have.
+std::size_t TokensOf(const runtime::SequenceTokens& tokens) {
+  return tokens.fault == runtime::SamplingFault::kNone
+             ? static_cast<std::size_t>(tokens.accepted) + 1
+             : 0;
+}
+
 }  // namespace
 
 absl::StatusOr<Scheduler> Scheduler::Create(const SchedulerOptions& options) {
@@ -70,12 +77,20 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   DropRunning();
 }
 
+// Drafts may write a whole draft and one more beyond the last token (docs/decisions/0005).
+std::int64_t Scheduler::DraftRows() const {
+  return options_.draft_tokens_max > 0 ? options_.draft_tokens_max + 1 : 0;
+}
+
+std::int64_t Scheduler::RequestTokensMax() const {
+  const std::int64_t rows = std::int64_t{options_.kv_blocks} * options_.kv_block_tokens;
+  return std::clamp<std::int64_t>(rows - DraftRows() + 1, 0, options_.context_tokens_max);
+}
+
 std::int64_t Scheduler::BlocksFor(const Request& request) const {
-  // The last token is committed but never run. Drafts may write a whole draft and one more beyond
-  // it (docs/decisions/0005).
-  const std::int64_t drafts = options_.draft_tokens_max > 0 ? options_.draft_tokens_max + 1 : 0;
+  // The last token is committed but never run.
   const std::int64_t tokens =
-      static_cast<std::int64_t>(request.prompt.size()) + request.max_tokens - 1 + drafts;
+      static_cast<std::int64_t>(request.prompt.size()) + request.max_tokens - 1 + DraftRows();
   return (tokens + options_.kv_block_tokens - 1) / options_.kv_block_tokens;
 }
 
@@ -117,6 +132,7 @@ absl::StatusOr<SequenceId> Scheduler::Admit(Request request, Time /*now*/) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("%d requests wait already: try again later", waiting_.size()));
   }
+  std::sort(request.end_tokens.begin(), request.end_tokens.end());
   last_id_ = SequenceId(last_id_.value() + 1);
   auto place = waiting_.end();
   if (options_.priorities) {
@@ -351,7 +367,7 @@ absl::Status Scheduler::CheckResult(const runtime::StepResult& result) const {
         tokens.drafted < 0 || tokens.drafted > samples[i].draft_tokens_max || tokens.accepted < 0 ||
         tokens.accepted > tokens.drafted || tokens.proposed < 0 ||
         tokens.proposed > (samples[i].propose ? options_.draft_tokens_max : 0) ||
-        tokens.tokens.size() != static_cast<std::size_t>(tokens.accepted) + 1) {
+        tokens.tokens.size() != TokensOf(tokens)) {
       return absl::InvalidArgumentError(absl::StrFormat(
           "the result of step %d has %d tokens of sequence %d at position %d (%d drafted, %d "
           "accepted, %d proposed), the plan asked for sequence %d at position %d with at most %d "
@@ -383,16 +399,18 @@ TokenEvent Scheduler::Deliver(const runtime::SequenceTokens& tokens, Sequence* s
     event.tokens.push_back(token);
     ++sequence->tokens_delivered;
     const bool ends =
-        std::find(request.end_tokens.begin(), request.end_tokens.end(), token.token) !=
-        request.end_tokens.end();
+        std::binary_search(request.end_tokens.begin(), request.end_tokens.end(), token.token);
     if (ends && sequence->tokens_delivered >= request.sampling.min_tokens) {
-      event.finish = Finish{FinishReason::kStop, token.token};
+      event.finish = Finish{.reason = FinishReason::kStop, .token = token.token};
       break;
     }
     if (sequence->tokens_delivered == request.max_tokens) {
-      event.finish = Finish{FinishReason::kLength, std::nullopt};
+      event.finish = Finish{.reason = FinishReason::kLength, .token = {}};
       break;
     }
+  }
+  if (tokens.fault != runtime::SamplingFault::kNone) {
+    event.finish = Finish{.reason = FinishReason::kFault, .token = {}, .fault = tokens.fault};
   }
   stats_.generation_tokens_total += event.tokens.size();
   // What lies behind the end of the text is nobody's.
@@ -408,7 +426,7 @@ TokenEvent Scheduler::Deliver(const runtime::SequenceTokens& tokens, Sequence* s
 }
 
 void Scheduler::CountDrafts(const runtime::SequenceTokens& tokens, const Sample& sample) {
-  if (tokens.drafted > 0) {
+  if (tokens.drafted > 0 && tokens.fault == runtime::SamplingFault::kNone) {
     ++stats_.drafts_total;
     stats_.draft_tokens_total += static_cast<std::uint64_t>(tokens.drafted);
     stats_.accepted_tokens_total += static_cast<std::uint64_t>(tokens.accepted);

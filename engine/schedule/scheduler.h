@@ -34,7 +34,7 @@ struct Request {
   std::vector<Token> prompt;  // not empty
   runtime::SamplingParams sampling;
   std::int64_t max_tokens = 1;  // generated ones, the one that ends the answer included
-  // Any of these ends the request once sampling.min_tokens have been generated.
+  // Any of these ends the request once sampling.min_tokens have been generated. In any order.
   std::vector<Token> end_tokens;
   std::int32_t priority = 0;
   Time arrival;
@@ -43,11 +43,13 @@ struct Request {
 enum class FinishReason : std::uint8_t {
   kStop,    // one of end_tokens
   kLength,  // max_tokens
+  kFault,   // no token could be chosen
 };
 
 struct Finish {
   FinishReason reason = FinishReason::kStop;
   std::optional<Token> token;  // kStop: the end token, also the last of the event's tokens
+  runtime::SamplingFault fault = runtime::SamplingFault::kNone;  // of kFault
 
   bool operator==(const Finish&) const = default;
 };
@@ -131,6 +133,10 @@ class Scheduler {
   // DraftPlanner's, without the copies of Stats.
   double RecentFirstAcceptance() const { return drafting_.RecentFirstAcceptance(); }
 
+  // Prompt and answer of one request at most: the context, or what the KV blocks hold beside the
+  // rows that drafts may write.
+  std::int64_t RequestTokensMax() const;
+
   ScheduleStats Stats() const;
   const SchedulerOptions& options() const { return options_; }
 
@@ -185,6 +191,7 @@ class Scheduler {
   explicit Scheduler(const SchedulerOptions& options);
 
   absl::Status CheckRequest(const Request& request) const;
+  std::int64_t DraftRows() const;
   std::int64_t BlocksFor(const Request& request) const;
   bool CanRun(const Sequence& sequence) const;
   bool CanOpenNext() const;

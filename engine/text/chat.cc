@@ -54,11 +54,19 @@ JsonValue::Object ArgumentsOf(const ChatCall& call) {
   return {{"arguments", JsonValue(call.arguments)}};
 }
 
+std::string BlockBeginning() {
+  return absl::StrFormat("\n\n<%stool_calls>\n", kMarkupText);
+}
+
 // Nothing is escaped: the model reads names and strings as they are.
+std::string InvokeBeginning(std::string_view function) {
+  return absl::StrFormat("<%sinvoke name=\"%s\">\n", kMarkupText, function);
+}
+
 std::string RenderCalls(const std::vector<ChatCall>& calls) {
-  std::string text = absl::StrFormat("\n\n<%stool_calls>\n", kMarkupText);
+  std::string text = BlockBeginning();
   for (const ChatCall& call : calls) {
-    text += absl::StrFormat("<%sinvoke name=\"%s\">\n", kMarkupText, call.name);
+    text += InvokeBeginning(call.name);
     std::string_view separator;
     for (const auto& [name, value] : ArgumentsOf(call)) {
       const std::string* string = value.string();
@@ -181,6 +189,15 @@ class Renderer {
   const std::ptrdiff_t last_asking_;
 };
 
+// The message that says how to answer: an empty one is made where there is none.
+ChatMessage& InstructingMessage(std::vector<ChatMessage>* messages) {
+  if (messages->empty() ||
+      (messages->front().role != Role::kSystem && messages->front().role != Role::kDeveloper)) {
+    messages->emplace(messages->begin())->role = Role::kSystem;
+  }
+  return messages->front();
+}
+
 bool HasTools(const std::vector<ChatTurn>& turns) {
   return std::any_of(
       turns.begin(), turns.end(), [](const ChatTurn& turn) { return !turn.message.tools.empty(); });
@@ -188,19 +205,27 @@ bool HasTools(const std::vector<ChatTurn>& turns) {
 
 }  // namespace
 
+std::string_view ToString(EncodingProfile profile) {
+  return profile == EncodingProfile::kPreview ? "preview" : "0731";
+}
+
 std::string AssistantHeader(bool thinking) {
   return std::string(kAssistantText) + std::string(thinking ? kThinkText : kThinkEndText);
 }
 
 void AttachTools(std::vector<std::string> tools, std::vector<ChatMessage>* messages) {
-  if (tools.empty()) {
-    return;
+  if (!tools.empty()) {
+    InstructingMessage(messages).tools = std::move(tools);
   }
-  if (messages->empty() ||
-      (messages->front().role != Role::kSystem && messages->front().role != Role::kDeveloper)) {
-    messages->emplace(messages->begin())->role = Role::kSystem;
-  }
-  messages->front().tools = std::move(tools);
+}
+
+void AttachFormat(std::string format, std::vector<ChatMessage>* messages) {
+  InstructingMessage(messages).format = std::move(format);
+}
+
+std::string CallBeginning(std::string_view function) {
+  return BlockBeginning() +
+         (function.empty() ? absl::StrFormat("<%sinvoke", kMarkupText) : InvokeBeginning(function));
 }
 
 absl::StatusOr<std::string> RenderChat(std::vector<ChatMessage> messages,

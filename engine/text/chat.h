@@ -45,6 +45,9 @@ struct ChatMessage {
 // The texts of the reasoning efforts differ between releases of a checkpoint.
 enum class EncodingProfile { kPreview, k0731 };
 
+// "preview" or "0731".
+std::string_view ToString(EncodingProfile profile);
+
 enum class EncodedEffort { kNone, kLow, kHigh, kMax };
 
 struct ChatFormat {
@@ -65,6 +68,15 @@ absl::StatusOr<std::string> RenderChat(std::vector<ChatMessage> messages,
 // Puts the tools of a request where the encoding wants them: on the first message if it is a
 // system's or a developer's, else on an empty system message before all. No tools: no change.
 void AttachTools(std::vector<std::string> tools, std::vector<ChatMessage>* messages);
+
+// Puts the JSON text of an answer's schema on the first message if it is a system's or a
+// developer's, else on an empty system message before all.
+void AttachFormat(std::string format, std::vector<ChatMessage>* messages);
+
+// The beginning of a block of calls, as far as it is known: a call of `function` up to its first
+// parameter, or of any function where that is empty. The rest of a block tokenises as if the two
+// had been one text.
+std::string CallBeginning(std::string_view function);
 
 // The beginning of an assistant's turn.
 std::string AssistantHeader(bool thinking);

@@ -13,6 +13,9 @@ inline constexpr std::string_view kAssistantText = "<｜Assistant｜>";
 inline constexpr std::string_view kLatestReminderText = "<｜latest_reminder｜>";
 inline constexpr std::string_view kThinkText = "<think>";
 inline constexpr std::string_view kThinkEndText = "</think>";
+inline constexpr std::string_view kInfillBeginText = "<｜fim▁begin｜>";
+inline constexpr std::string_view kInfillHoleText = "<｜fim▁hole｜>";
+inline constexpr std::string_view kInfillEndText = "<｜fim▁end｜>";
 inline constexpr std::string_view kMarkupText = "｜DSML｜";  // In every tag of a tool call.
 
 }  // namespace sparkspan::engine::text

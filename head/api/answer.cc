@@ -18,7 +18,7 @@ std::vector<AnswerSegment> Answer::Absorb(const GenerationEvent& event) {
   if (ended()) {
     return segments;
   }
-  usage_.accepted_draft_tokens += event.accepted;
+  const std::size_t before = tokens_.size();
   usage_.rejected_draft_tokens += std::max(0, event.drafted - event.accepted);
   for (const engine::runtime::CommittedToken& token : event.tokens) {
     if (ended()) {
@@ -28,6 +28,9 @@ std::vector<AnswerSegment> Answer::Absorb(const GenerationEvent& event) {
     unsent_tokens_.push_back(token);
     AbsorbPieces(reader_->Push(token.token), &segments);
   }
+  // Accepted drafts come first; those behind the end of the text are nobody's.
+  usage_.accepted_draft_tokens +=
+      std::min<std::int64_t>(event.accepted, static_cast<std::int64_t>(tokens_.size() - before));
   if (event.finish.has_value() && !ended()) {
     End(*event.finish, &segments);
   }
@@ -122,8 +125,8 @@ void Answer::Emit(OutputPiece piece, std::vector<AnswerSegment>* segments) {
 
 void Answer::End(const GenerationFinish& finish, std::vector<AnswerSegment>* segments) {
   usage_.cached_tokens = finish.cached_tokens;
-  if (finish.reason == FinishReason::kError || finish.reason == FinishReason::kAbort) {
-    error_ = finish.error.ok() ? absl::InternalError("the generation was aborted") : finish.error;
+  if (finish.reason == FinishReason::kError) {
+    error_ = finish.error;
     return;
   }
   const bool cut = finish.reason == FinishReason::kLength;
@@ -143,10 +146,14 @@ bool Answer::HasCompleteCall() const {
       calls_.begin(), calls_.end(), [](const AnsweredCall& call) { return call.complete; });
 }
 
-Usage UsageOfAll(std::span<const Answer* const> answers) {
-  Usage whole = answers.front()->usage();
-  for (const Answer* answer : answers.subspan(1)) {
-    const Usage usage = answer->usage();
+Usage UsageOfAll(std::span<const Answer* const> answers, std::int32_t n) {
+  Usage whole;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    const Usage usage = answers[i]->usage();
+    if (i % static_cast<std::size_t>(n) == 0) {
+      whole.prompt_tokens += usage.prompt_tokens;
+      whole.cached_tokens += usage.cached_tokens;
+    }
     whole.completion_tokens += usage.completion_tokens;
     whole.reasoning_tokens += usage.reasoning_tokens;
     whole.accepted_draft_tokens += usage.accepted_draft_tokens;

@@ -72,6 +72,7 @@ class Answer {
   const std::string& reasoning() const { return reasoning_; }
   const std::vector<AnsweredCall>& calls() const { return calls_; }  // Complete ones and the last.
   const std::vector<engine::runtime::CommittedToken>& tokens() const { return tokens_; }
+  std::int64_t dropped_markup_bytes() const { return reader_->dropped_markup_bytes(); }
   Usage usage() const;
 
  private:
@@ -96,7 +97,7 @@ class Answer {
   absl::Status error_;
 };
 
-// Of all answers to one request, at least one: the prompt counts once.
-Usage UsageOfAll(std::span<const Answer* const> answers);
+// Of all answers to one request, at least one: `n` in a row are of one prompt, which counts once.
+Usage UsageOfAll(std::span<const Answer* const> answers, std::int32_t n);
 
 }  // namespace sparkspan::head::api

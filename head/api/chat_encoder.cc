@@ -194,7 +194,8 @@ std::vector<std::string> ChatEncoder::FinishChunks(const Answer& answer) {
 }
 
 std::string ChatEncoder::UsageChunk(std::span<const Answer* const> answers) {
-  return api::UsageChunk(identity_, kChunkObject, request_.common, UsageOfAll(answers));
+  return api::UsageChunk(
+      identity_, kChunkObject, request_.common, UsageOfAll(answers, request_.common.n));
 }
 
 void ChatEncoder::WriteChoice(const Answer& answer, JsonWriter* json) const {
@@ -234,7 +235,7 @@ std::string ChatEncoder::Whole(std::span<const Answer* const> answers) {
     WriteChoice(*answer, &json);
   }
   json.EndArray();
-  WriteUsage(UsageOfAll(answers), &json);
+  WriteUsage(UsageOfAll(answers, request_.common.n), &json);
   WriteFingerprint(model_, &json);
   json.EndObject();
   return json.Take();

@@ -56,11 +56,16 @@ void WriteLogprobs(std::span<const CommittedToken> tokens,
 
 }  // namespace
 
-std::string CompletionEncoder::EchoedPrompt() const {
+std::size_t CompletionEncoder::PromptOf(const Answer& answer) const {
+  return static_cast<std::size_t>(answer.choice() / request_.common.n);
+}
+
+std::string CompletionEncoder::EchoedPrompt(const Answer& answer) const {
   if (!request_.echo) {
     return "";
   }
-  return request_.prompt.empty() ? codec_.Decode(prompt_) : request_.prompt;
+  const std::string& text = request_.prompts[PromptOf(answer)].text;
+  return text.empty() ? codec_.Decode(prompts_[PromptOf(answer)]) : text;
 }
 
 std::string CompletionEncoder::Chunk(std::string_view text,
@@ -74,7 +79,7 @@ std::string CompletionEncoder::Chunk(std::string_view text,
   json.Key("choices").BeginArray().BeginObject().Key("index").Integer(answer.choice());
   std::string shown;
   if (!progress.started) {
-    shown = EchoedPrompt();
+    shown = EchoedPrompt(answer);
   }
   shown += text;
   json.Key("text").String(shown);
@@ -86,7 +91,7 @@ std::string CompletionEncoder::Chunk(std::string_view text,
   }
   if (request_.common.return_token_ids) {
     if (!progress.started) {
-      WritePromptTokenIds(prompt_, &json);
+      WritePromptTokenIds(prompts_[PromptOf(answer)], &json);
     }
     WriteTokenIds(tokens, &json);
   }
@@ -118,17 +123,18 @@ std::vector<std::string> CompletionEncoder::FinishChunks(const Answer& answer) {
 }
 
 std::string CompletionEncoder::UsageChunk(std::span<const Answer* const> answers) {
-  return api::UsageChunk(identity_, kObject, request_.common, UsageOfAll(answers));
+  return api::UsageChunk(
+      identity_, kObject, request_.common, UsageOfAll(answers, request_.common.n));
 }
 
 void CompletionEncoder::WriteChoice(const Answer& answer, JsonWriter* json) const {
   json->BeginObject().Key("index").Integer(answer.choice());
-  json->Key("text").String(EchoedPrompt() + answer.content());
+  json->Key("text").String(EchoedPrompt(answer) + answer.content());
   std::int64_t offset = 0;
   WriteLogprobs(answer.tokens(), request_.common, codec_, &offset, json);
   WriteFinish(answer, model_, json);
   if (request_.common.return_token_ids) {
-    WritePromptTokenIds(prompt_, json);
+    WritePromptTokenIds(prompts_[PromptOf(answer)], json);
     WriteTokenIds(answer.tokens(), json);
   }
   json->EndObject();
@@ -143,7 +149,7 @@ std::string CompletionEncoder::Whole(std::span<const Answer* const> answers) {
     WriteChoice(*answer, &json);
   }
   json.EndArray();
-  WriteUsage(UsageOfAll(answers), &json);
+  WriteUsage(UsageOfAll(answers, request_.common.n), &json);
   WriteFingerprint(model_, &json);
   json.EndObject();
   return json.Take();

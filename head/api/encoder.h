@@ -79,14 +79,14 @@ class CompletionEncoder final : public AnswerEncoder {
   CompletionEncoder(const CompletionRequest& request,
                     const ServedModel& model,
                     const TextCodec& codec,
-                    std::span<const engine::Token> prompt,
+                    std::span<const std::vector<engine::Token>> prompts,
                     AnswerIdentity identity)
       : request_(request),
         model_(model),
         codec_(codec),
-        prompt_(prompt),
+        prompts_(prompts),
         identity_(std::move(identity)),
-        progress_(static_cast<std::size_t>(request.common.n)) {}
+        progress_(prompts.size() * static_cast<std::size_t>(request.common.n)) {}
 
   std::vector<std::string> Chunks(std::span<const AnswerSegment> segments,
                                   const Answer& answer) override;
@@ -105,14 +105,16 @@ class CompletionEncoder final : public AnswerEncoder {
                     const Answer& answer,
                     bool is_last);
   void WriteChoice(const Answer& answer, JsonWriter* json) const;
-  std::string EchoedPrompt() const;
+  // Which of the prompts it answers.
+  std::size_t PromptOf(const Answer& answer) const;
+  std::string EchoedPrompt(const Answer& answer) const;
 
   const CompletionRequest& request_;
   const ServedModel& model_;
   const TextCodec& codec_;
-  const std::span<const engine::Token> prompt_;
+  const std::span<const std::vector<engine::Token>> prompts_;
   const AnswerIdentity identity_;
-  std::vector<Progress> progress_;  // [n]
+  std::vector<Progress> progress_;  // [prompts * n]
 };
 
 }  // namespace sparkspan::head::api

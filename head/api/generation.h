@@ -26,7 +26,6 @@ namespace sparkspan::head::api {
 // One prompt to be continued. Everything in it is validated: token ids lie in the vocabulary,
 // prompt.size() + max_tokens <= the context length, max_tokens >= 1.
 struct GenerationRequest {
-  std::string request_id;  // For logs and traces; not necessarily unique.
   std::vector<engine::Token> prompt;
   engine::runtime::SamplingParams sampling;
   std::int64_t max_tokens = 1;  // Generated tokens, the one that ends the answer included.
@@ -43,7 +42,6 @@ struct GenerationRequest {
 enum class FinishReason {
   kStop,    // an EOS or stop token
   kLength,  // max_tokens
-  kAbort,   // cancelled by the API: client gone, stop string matched, reader too slow
   kError,   // see GenerationFinish::error
 };
 
@@ -142,7 +140,7 @@ enum class EngineState {
   kStarting,  // ranks connect and load weights
   kReady,
   kDegraded,  // a rank is lost; the cluster is being formed again
-  kDraining,  // running requests finish, no new ones
+  kDraining,  // running requests finish, no new ones: what the API makes of kReady when it stops
   kFailed,    // will not come back without a restart
 };
 
@@ -255,20 +253,29 @@ struct DraftPosition {
   double predicted = 0;
 };
 
-// A consistent picture of the engine, cheap to copy. Counters only grow.
-struct EngineStatus {
+// What deciding about a request takes.
+struct EngineReadiness {
   EngineState state = EngineState::kStarting;
-  std::string detail;  // Why the state is not kReady, in one sentence.
+  // Why the state is not kReady, in one sentence. May name nodes and addresses.
+  std::string detail;
+  // Prompt and answer of one request at most, which the KV pool may make less than the context
+  // length of the configuration. 0 until the first group has formed.
+  std::int64_t request_tokens_max = 0;
+  std::int64_t running_max = 0;
+  std::int64_t waiting_max = 0;
+  // When a refused client should come back; an estimate from the queue, 1..60.
+  std::int32_t retry_after_seconds = 5;
+};
 
+// A consistent picture of the engine. Counters only grow.
+struct EngineStatus : EngineReadiness {
+  // Why request_tokens_max is less than the configuration says; empty where it is not.
+  std::string context_cut;
   std::int64_t running = 0;
   std::int64_t waiting = 0;
   std::int64_t kv_blocks_total = 0;  // Blocks of kv_block_tokens tokens.
   std::int64_t kv_blocks_used = 0;
   std::int64_t kv_block_tokens = 256;
-  std::int64_t running_max = 0;
-  std::int64_t waiting_max = 0;
-  // When a refused client should come back; an estimate from the queue, 1..60.
-  std::int32_t retry_after_seconds = 5;
   double generation_tokens_per_second = 0;  // Over the last few seconds.
 
   std::uint64_t epoch = 0;
@@ -303,7 +310,7 @@ struct EngineStatus {
   std::vector<StartUpPhase> phases;
 };
 
-// What the API needs from an engine. Thread-safe. Neither call waits for a step.
+// What the API needs from an engine. Thread-safe. No call waits for a step.
 class Generator {
  public:
   virtual ~Generator() = default;
@@ -313,6 +320,9 @@ class Generator {
   // are: 400).
   virtual absl::StatusOr<std::shared_ptr<GenerationStream>> Submit(GenerationRequest request) = 0;
 
+  // Cheap: asked for with every request.
+  virtual EngineReadiness Readiness() const = 0;
+  // Samples interfaces and copies what all ranks told.
   virtual EngineStatus Status() const = 0;
 
   // Drops cached prefixes that no request uses.

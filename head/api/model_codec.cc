@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/log.h"
 #include "engine/base/status.h"
+#include "engine/text/control_text.h"
 #include "engine/text/utf8.h"
 
 namespace sparkspan::head::api {
@@ -71,16 +71,10 @@ class ChatReader final : public OutputReader {
 
   std::vector<OutputPiece> Push(Token token) override { return Converted(parser_.Push(token)); }
 
-  std::vector<OutputPiece> Finish(bool cut) override {
-    std::vector<OutputPiece> pieces = Converted(parser_.Finish(cut));
-    if (parser_.dropped_bytes() > 0) {
-      LOG(WARNING) << "dropped " << parser_.dropped_bytes()
-                   << " bytes of tool markup that could not be read";
-    }
-    return pieces;
-  }
+  std::vector<OutputPiece> Finish(bool cut) override { return Converted(parser_.Finish(cut)); }
 
   std::int64_t reasoning_tokens() const override { return parser_.reasoning_tokens(); }
+  std::int64_t dropped_markup_bytes() const override { return parser_.dropped_bytes(); }
 
  private:
   static Kind KindOf(AnswerPiece::Kind kind) {
@@ -137,6 +131,7 @@ class PlainReader final : public OutputReader {
   }
 
   std::int64_t reasoning_tokens() const override { return 0; }
+  std::int64_t dropped_markup_bytes() const override { return 0; }
 
  private:
   static std::vector<OutputPiece> Pieces(std::string text) {
@@ -200,6 +195,9 @@ absl::StatusOr<std::string> ModelCodec::RenderChat(const ChatRequest& request) c
   format.add_header = request.add_generation_prompt;
   std::vector<EncodedMessage> messages = MessagesOf(request);
   engine::text::AttachTools(FunctionsOf(request), &messages);
+  if (request.format.has_value()) {
+    engine::text::AttachFormat(*request.format, &messages);
+  }
   // The encoder ends a closed last turn of the assistant without a header, and the model then
   // writes anything: the API starts a fresh turn.
   const bool starts_turn = request.add_generation_prompt && !request.continue_final_message &&
@@ -207,6 +205,38 @@ absl::StatusOr<std::string> ModelCodec::RenderChat(const ChatRequest& request) c
   ASSIGN_OR_RETURN(std::string prompt,
                    engine::text::RenderChat(std::move(messages), /*context=*/{}, format));
   return prompt + (starts_turn ? engine::text::AssistantHeader(format.thinking) : "");
+}
+
+absl::StatusOr<std::string> ModelCodec::RenderInfill(std::string_view prefix,
+                                                     std::string_view suffix) const {
+  using engine::text::kInfillBeginText;
+  using engine::text::kInfillEndText;
+  using engine::text::kInfillHoleText;
+  for (const std::string_view token : {kInfillBeginText, kInfillHoleText, kInfillEndText}) {
+    if (!tokenizer_->AddedToken(token).has_value()) {
+      return absl::UnimplementedError(
+          absl::StrFormat("the model's vocabulary has no %s", std::string(token)));
+    }
+  }
+  return absl::StrFormat("%s%s%s%s%s",
+                         std::string(kInfillBeginText),
+                         std::string(prefix),
+                         std::string(kInfillHoleText),
+                         std::string(suffix),
+                         std::string(kInfillEndText));
+}
+
+absl::StatusOr<engine::runtime::ForcedTokens> ModelCodec::BeginCall(
+    std::span<const Token> prompt, const ChatRequest& request) const {
+  // Where only one function can be called, its name needs no choice.
+  const std::string& name =
+      request.tools.size() == 1 ? request.tools.front().name : request.must_call_name;
+  engine::runtime::ForcedTokens forced;
+  ASSIGN_OR_RETURN(forced.tokens, tokenizer_->Encode(engine::text::CallBeginning(name)));
+  if (engine::text::EndsInReasoning(prompt, control_)) {
+    forced.after = control_.think_end;
+  }
+  return forced;
 }
 
 absl::StatusOr<std::vector<Token>> ModelCodec::Encode(std::string_view text) const {

@@ -30,6 +30,10 @@ class ModelCodec final : public TextCodec {
              engine::text::EncodingProfile profile);
 
   absl::StatusOr<std::string> RenderChat(const ChatRequest& request) const override;
+  absl::StatusOr<std::string> RenderInfill(std::string_view prefix,
+                                           std::string_view suffix) const override;
+  absl::StatusOr<engine::runtime::ForcedTokens> BeginCall(
+      std::span<const engine::Token> prompt, const ChatRequest& request) const override;
   absl::StatusOr<std::vector<engine::Token>> Encode(std::string_view text) const override;
   std::string TokenBytes(engine::Token token) const override;
   std::string Decode(std::span<const engine::Token> tokens) const override;

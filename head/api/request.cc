@@ -8,6 +8,8 @@ namespace sparkspan::head::api {
 namespace {
 
 constexpr std::int64_t kTopLogprobsMax = 20;
+constexpr std::size_t kPromptsMax = 128;
+constexpr std::size_t kSchemaBytesMax = std::size_t{256} << 10;
 
 void ReadChatLogprobs(FieldReader* fields, ChatRequest* request) {
   request->logprobs = fields->Bool("logprobs").value_or(false);
@@ -20,28 +22,69 @@ void ReadChatLogprobs(FieldReader* fields, ChatRequest* request) {
   }
 }
 
-void ReadResponseFormat(FieldReader* fields) {
+// What {"type": "json_schema", "json_schema": {...}} asks for: the schema's text.
+std::optional<std::string> ReadSchema(FieldReader* fields, const JsonValue& format) {
+  FieldReader outer(format, "response_format.");
+  const JsonValue* body = outer.Object("json_schema");
+  if (body == nullptr) {
+    fields->Fail(outer.ok()
+                     ? InvalidValue("response_format", "'response_format.json_schema' is missing.")
+                     : *outer.error());
+    return std::nullopt;
+  }
+  FieldReader reader(*body, "response_format.json_schema.");
+  reader.String("name");
+  const JsonValue* schema = reader.Object("schema");
+  if (reader.ok() && schema == nullptr) {
+    reader.Fail(MissingParameter(reader.Path("schema")));
+  }
+  if (reader.Bool("strict").value_or(false)) {
+    reader.Fail(
+        Unsupported(reader.Path("strict"),
+                    "This server asks the model for the schema and cannot enforce it; leave "
+                    "'strict' out."));
+  }
+  if (!reader.ok()) {
+    fields->Fail(*reader.error());
+    return std::nullopt;
+  }
+  std::string text = schema->ToText();
+  if (text.size() > kSchemaBytesMax) {
+    fields->Fail(InvalidValue(
+        reader.Path("schema"),
+        absl::StrFormat(
+            "The schema has %d bytes; at most %d are allowed.", text.size(), kSchemaBytesMax)));
+  }
+  return text;
+}
+
+// The JSON text of what the answer must look like; empty where any text will do.
+std::optional<std::string> ReadResponseFormat(FieldReader* fields, bool is_supported) {
   const JsonValue* format = fields->Object("response_format");
   if (format == nullptr) {
-    return;
+    return std::nullopt;
   }
   const JsonValue* type = format->Find("type");
   const std::string kind = type != nullptr && type->string() != nullptr ? *type->string() : "";
   if (kind == "text") {
-    return;
+    return std::nullopt;
   }
-  if (kind == "json_schema" && format->Find("json_schema") == nullptr) {
-    fields->Fail(InvalidValue("response_format", "'response_format.json_schema' is missing."));
-  } else if (kind == "json_schema" || kind == "json_object" || kind == "structural_tag") {
+  const bool is_json = kind == "json_schema" || kind == "json_object";
+  if (kind == "structural_tag" || (is_json && !is_supported)) {
     fields->Fail(Unsupported(
         "response_format",
-        absl::StrFormat("'response_format' of type '%s' is not supported by this server; ask for "
-                        "the format in a message.",
+        absl::StrFormat("'response_format' of type '%s' is not supported here; ask for the format "
+                        "in a message.",
                         kind)));
+  } else if (kind == "json_schema") {
+    return ReadSchema(fields, *format);
+  } else if (kind == "json_object") {
+    return R"({"type": "json_object"})";
   } else {
     fields->Fail(InvalidValue("response_format.type",
                               "'response_format.type' must be text, json_object or json_schema."));
   }
+  return std::nullopt;
 }
 
 void ReadModalities(FieldReader* fields) {
@@ -59,7 +102,7 @@ ChatRequest ReadChat(FieldReader* fields, const ServedModel& model) {
   ReadMessages(fields, &request);
   ReadCommon(fields, model, &request.common);
   ReadChatLogprobs(fields, &request);
-  ReadResponseFormat(fields);
+  request.format = ReadResponseFormat(fields, model.format_in_prompt);
   ReadModalities(fields);
   ReadTools(fields, &request);
   request.thinking = ReadThinking(fields, model);
@@ -67,38 +110,67 @@ ChatRequest ReadChat(FieldReader* fields, const ServedModel& model) {
   return request;
 }
 
-void ReadPrompt(FieldReader* fields, const ServedModel& model, CompletionRequest* request) {
+// One prompt: a text or a list of token ids.
+CompletionPrompt ReadPrompt(FieldReader* fields,
+                            const ServedModel& model,
+                            const JsonValue& value,
+                            const std::string& path) {
+  CompletionPrompt prompt;
+  if (value.string() != nullptr) {
+    prompt.text = *value.string();
+  } else if (value.array() != nullptr) {
+    const JsonValue wrapped(JsonValue::Object{{path, value}});
+    FieldReader nested(wrapped);
+    prompt.tokens = nested.Tokens(path, model.vocabulary_size);
+    if (!nested.ok()) {
+      fields->Fail(*nested.error());
+    }
+  } else {
+    fields->Fail(InvalidValue(
+        path, absl::StrFormat("'%s' must be a string or an array of token ids.", path)));
+  }
+  if (prompt.text.empty() && prompt.tokens.empty()) {
+    fields->Fail(InvalidValue(path, absl::StrFormat("'%s' must not be empty.", path)));
+  }
+  return prompt;
+}
+
+void ReadPrompts(FieldReader* fields, const ServedModel& model, CompletionRequest* request) {
   const JsonValue* prompt = fields->root().Find("prompt");
   if (prompt == nullptr) {
     fields->Fail(MissingParameter("prompt"));
     return;
   }
-  if (prompt->string() != nullptr) {
-    request->prompt = *prompt->string();
-  } else if (prompt->array() != nullptr && !prompt->array()->empty()) {
-    const JsonValue::Array& entries = *prompt->array();
-    const JsonValue& first = entries.front();
-    const bool is_batch = first.string() != nullptr || first.array() != nullptr;
-    if (is_batch && entries.size() > 1) {
-      fields->Fail(Unsupported("prompt",
-                               "Several prompts in one request are not supported by this server; "
-                               "send one request for each."));
-    } else if (first.string() != nullptr) {
-      request->prompt = *first.string();
-    } else {
-      // Reads the ids of the list itself or of the only list in it.
-      const JsonValue wrapped(JsonValue::Object{{"prompt", is_batch ? first : *prompt}});
-      FieldReader nested(wrapped);
-      request->prompt_tokens = nested.Tokens("prompt", model.vocabulary_size);
-      if (!nested.ok()) {
-        fields->Fail(*nested.error());
-      }
-    }
-  } else if (prompt->array() == nullptr) {
-    fields->Fail(InvalidValue("prompt", "'prompt' must be a string or an array of token ids."));
+  const JsonValue::Array* entries = prompt->array();
+  const bool is_batch =
+      entries != nullptr && !entries->empty() &&
+      (entries->front().string() != nullptr || entries->front().array() != nullptr);
+  if (!is_batch) {
+    request->prompts.push_back(ReadPrompt(fields, model, *prompt, "prompt"));
+    return;
   }
-  if (request->prompt.empty() && request->prompt_tokens.empty()) {
-    fields->Fail(InvalidValue("prompt", "'prompt' must not be empty."));
+  if (entries->size() > kPromptsMax) {
+    fields->Fail(InvalidValue(
+        "prompt",
+        absl::StrFormat(
+            "'prompt' has %d prompts; at most %d are allowed.", entries->size(), kPromptsMax)));
+    return;
+  }
+  for (std::size_t i = 0; i < entries->size() && fields->ok(); ++i) {
+    request->prompts.push_back(
+        ReadPrompt(fields, model, (*entries)[i], absl::StrFormat("prompt.%d", i)));
+  }
+}
+
+void ReadSuffix(FieldReader* fields, CompletionRequest* request) {
+  request->suffix = fields->String("suffix");
+  if (!request->suffix.has_value()) {
+    return;
+  }
+  if (request->prompts.size() != 1 || request->prompts.front().text.empty()) {
+    fields->Fail(Unsupported("suffix", "'suffix' needs 'prompt' to be one string."));
+  } else if (request->echo) {
+    fields->Fail(Unsupported("echo", "'echo' together with 'suffix' is not supported."));
   }
 }
 
@@ -125,7 +197,7 @@ OrError<CompletionRequest> ParseCompletionRequest(std::string_view body, const S
   }
   FieldReader fields(*root);
   CompletionRequest request;
-  ReadPrompt(&fields, model, &request);
+  ReadPrompts(&fields, model, &request);
   ReadCommon(&fields, model, &request.common);
   if (!fields.Has("max_tokens") && !request.common.max_tokens.has_value()) {
     request.common.max_tokens = kMaxTokensDefault;
@@ -136,12 +208,8 @@ OrError<CompletionRequest> ParseCompletionRequest(std::string_view body, const S
   if (request.echo && request.common.sampling.top_logprobs >= 0) {
     fields.Fail(Unsupported("echo", "'echo' together with 'logprobs' is not supported."));
   }
-  if (fields.Has("suffix")) {
-    fields.Fail(Unsupported("suffix", "'suffix' is not supported by this server."));
-  }
-  if (fields.Has("response_format")) {
-    ReadResponseFormat(&fields);
-  }
+  ReadSuffix(&fields, &request);
+  ReadResponseFormat(&fields, /*is_supported=*/false);
   if (!fields.ok()) {
     return *fields.error();
   }

@@ -41,6 +41,8 @@ struct ServedModel {
   std::optional<std::int64_t> max_tokens_cap;  // For clients that set no limit.
   bool send_reasoning_content = true;          // The keys that carry reasoning.
   bool send_reasoning = true;
+  bool format_in_prompt = true;  // response_format's text goes into the prompt; else it is refused.
+  std::string encoding_profile;  // The one in force, for /status.json.
   std::optional<std::string> system_fingerprint;
 
   bool Serves(std::string_view name) const;
@@ -67,6 +69,7 @@ struct CommonRequest {
   std::int32_t priority = 0;
   bool reuse_prefix_cache = true;
   std::string cache_salt;
+  std::string request_id;  // What the body calls it; empty where it does not, or not validly.
 };
 
 struct ToolCall {
@@ -94,6 +97,11 @@ struct ChatRequest {
   std::vector<ChatMessage> messages;
   std::vector<Tool> tools;  // Those to render: empty with tool_choice "none".
   bool parallel_tool_calls = true;
+  // The answer begins with a call, after its reasoning if it has one: of this function, or of any
+  // that is offered where the name is empty.
+  bool must_call = false;
+  std::string must_call_name;
+  std::optional<std::string> format;  // JSON text of what the answer must look like.
   ThinkingMode thinking;
   bool include_reasoning = true;
   bool logprobs = false;
@@ -102,12 +110,20 @@ struct ChatRequest {
   bool add_generation_prompt = true;
 };
 
+struct CompletionPrompt {
+  std::string text;                   // Or
+  std::vector<engine::Token> tokens;  // these, when not empty.
+};
+
 struct CompletionRequest {
   CommonRequest common;
-  std::string prompt;                        // Text, or
-  std::vector<engine::Token> prompt_tokens;  // tokens when not empty.
+  std::vector<CompletionPrompt> prompts;  // At least one; each has `n` answers.
+  std::optional<std::string> suffix;      // What the answer leads to: the only prompt is a text.
   bool echo = false;
 };
+
+// Whether a client's id for its request can be echoed and logged.
+bool IsRequestId(std::string_view id);
 
 // `body` is the request's JSON. Unknown fields are ignored; fields that are known but not
 // supported, and values outside their ranges, are errors that name the field.

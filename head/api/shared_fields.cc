@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::int64_t kIntegerMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kStopStringsMax = 16;
+constexpr std::size_t kStopTokensMax = 1024;
+constexpr std::size_t kAllowedTokensMax = 4096;
 constexpr std::size_t kLogitBiasMax = 300;
 constexpr std::int64_t kAnswersMax = 128;
 constexpr double kRepetitionMax = 1e6;
@@ -90,13 +92,62 @@ void ReadCount(FieldReader* fields, CommonRequest* common) {
   }
 }
 
-void ReadUnsupportedShapes(FieldReader* fields, const ServedModel& model) {
-  if (fields->Has("allowed_token_ids")) {
-    if (fields->Tokens("allowed_token_ids", model.vocabulary_size).empty()) {
-      fields->Fail(InvalidValue("allowed_token_ids", "'allowed_token_ids' must not be empty."));
-    }
-    RefuseUnless(fields, false, "allowed_token_ids");
+// A set of token ids, sorted.
+std::vector<engine::Token> ReadTokenSet(FieldReader* fields,
+                                        std::string_view name,
+                                        std::size_t count_max,
+                                        const ServedModel& model) {
+  const JsonValue::Array* ids = fields->Array(name);
+  if (ids != nullptr && ids->size() > count_max) {
+    fields->Fail(InvalidValue(fields->Path(name),
+                              absl::StrFormat("'%s' has %d entries; at most %d are allowed.",
+                                              fields->Path(name),
+                                              ids->size(),
+                                              count_max)));
+    return {};
   }
+  std::vector<engine::Token> tokens = fields->Tokens(name, model.vocabulary_size);
+  std::sort(tokens.begin(), tokens.end());
+  tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+  return tokens;
+}
+
+// Whether a token is left that may be chosen before min_tokens have been generated.
+bool LeavesToken(const ServedModel& model, const CommonRequest& common) {
+  std::set<engine::Token> ends(common.stop_token_ids.begin(), common.stop_token_ids.end());
+  if (!common.ignore_eos) {
+    ends.insert(model.eos_token_ids.begin(), model.eos_token_ids.end());
+  }
+  const std::vector<engine::Token>& allowed = common.sampling.allowed_tokens;
+  if (allowed.empty()) {
+    return ends.size() < static_cast<std::size_t>(model.vocabulary_size);
+  }
+  return std::any_of(
+      allowed.begin(), allowed.end(), [&](engine::Token token) { return !ends.contains(token); });
+}
+
+void ReadTokenSets(FieldReader* fields, const ServedModel& model, CommonRequest* common) {
+  common->stop_token_ids = ReadTokenSet(fields, "stop_token_ids", kStopTokensMax, model);
+  common->sampling.allowed_tokens =
+      ReadTokenSet(fields, "allowed_token_ids", kAllowedTokensMax, model);
+  if (fields->Has("allowed_token_ids") && common->sampling.allowed_tokens.empty()) {
+    fields->Fail(InvalidValue("allowed_token_ids", "'allowed_token_ids' must not be empty."));
+  }
+  if (common->sampling.min_tokens > 0 && !LeavesToken(model, *common)) {
+    fields->Fail(InvalidValue("stop_token_ids",
+                              "'stop_token_ids', which cannot come before 'min_tokens', leave no "
+                              "token to generate; name fewer of them or leave 'min_tokens' out."));
+  }
+}
+
+void ReadRequestId(FieldReader* fields, CommonRequest* common) {
+  const std::optional<std::string> id = fields->String("request_id");
+  if (id.has_value() && IsRequestId(*id)) {
+    common->request_id = *id;
+  }
+}
+
+void ReadUnsupportedShapes(FieldReader* fields) {
   RefuseUnless(fields, fields->Strings("bad_words", 1024).empty(), "bad_words");
   RefuseUnless(fields, fields->Integer("best_of", 1, kAnswersMax).value_or(1) == 1, "best_of");
   RefuseUnless(fields, !fields->Bool("use_beam_search").value_or(false), "use_beam_search");
@@ -186,6 +237,12 @@ void ReadModel(FieldReader* fields, const ServedModel& model, CommonRequest* com
 
 }  // namespace
 
+bool IsRequestId(std::string_view id) {
+  constexpr std::size_t kBytesMax = 128;
+  return !id.empty() && id.size() <= kBytesMax &&
+         std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7F; });
+}
+
 bool ServedModel::Serves(std::string_view name) const {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -209,11 +266,11 @@ void ReadCommon(FieldReader* fields, const ServedModel& model, CommonRequest* co
   ReadPenalties(fields, &common->sampling);
   ReadLogitBias(fields, model, common);
   ReadCount(fields, common);
-  ReadUnsupportedShapes(fields, model);
+  ReadUnsupportedShapes(fields);
   common->stop = fields->Strings("stop", kStopStringsMax);
-  common->stop_token_ids = fields->Tokens("stop_token_ids", model.vocabulary_size);
   common->include_stop_text = fields->Bool("include_stop_str_in_output").value_or(false);
   common->ignore_eos = fields->Bool("ignore_eos").value_or(false);
+  ReadTokenSets(fields, model, common);
   common->skip_special_tokens = fields->Bool("skip_special_tokens").value_or(true);
   fields->Bool("spaces_between_special_tokens");
   ReadStreaming(fields, common);
@@ -225,6 +282,7 @@ void ReadCommon(FieldReader* fields, const ServedModel& model, CommonRequest* co
                                               std::numeric_limits<std::int32_t>::min(),
                                               std::numeric_limits<std::int32_t>::max())
                                     .value_or(0));
+  ReadRequestId(fields, common);
   common->reuse_prefix_cache = fields->Bool("cache_prompt").value_or(true);
   if (const auto salt = fields->String("cache_salt")) {
     if (salt->empty()) {

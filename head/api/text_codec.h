@@ -46,6 +46,8 @@ class OutputReader {
   virtual std::vector<OutputPiece> Finish(bool cut) = 0;
   // Tokens spent inside reasoning, the closing tag included.
   virtual std::int64_t reasoning_tokens() const = 0;
+  // Of markup that could not be read.
+  virtual std::int64_t dropped_markup_bytes() const = 0;
 };
 
 // Thread-safe.
@@ -56,6 +58,14 @@ class TextCodec {
   // The prompt's text, special tokens spelled out. InvalidArgument when the chat cannot be
   // rendered.
   virtual absl::StatusOr<std::string> RenderChat(const ChatRequest& request) const = 0;
+  // A prompt whose answer leads from `prefix` to `suffix`. Unimplemented: the model has no tokens
+  // for that.
+  virtual absl::StatusOr<std::string> RenderInfill(std::string_view prefix,
+                                                   std::string_view suffix) const = 0;
+  // What to give so that the answer begins with the call that `request` must make, once the
+  // reasoning that `prompt` leaves the model in has ended.
+  virtual absl::StatusOr<engine::runtime::ForcedTokens> BeginCall(
+      std::span<const engine::Token> prompt, const ChatRequest& request) const = 0;
   virtual absl::StatusOr<std::vector<engine::Token>> Encode(std::string_view text) const = 0;
   // The bytes of one token, which need not be whole characters.
   virtual std::string TokenBytes(engine::Token token) const = 0;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <limits>
 
 #include "absl/strings/str_format.h"
 #include "head/api/request_fields.h"
@@ -147,7 +148,8 @@ ThinkingMode ReadThinking(FieldReader* fields, const ServedModel& model) {
   const Word by_effort = ReadEffort(fields, root.Find("reasoning_effort"), "reasoning_effort");
   const Word by_template_effort =
       ReadEffort(fields, kwargs.Find("reasoning_effort"), "chat_template_kwargs.reasoning_effort");
-  const auto budget = fields->Integer("thinking_token_budget", 0, model.context_length);
+  const auto budget =
+      fields->Integer("thinking_token_budget", 0, std::numeric_limits<std::int64_t>::max());
   if (budget.has_value() && *budget > 0) {
     fields->Fail(Unsupported("thinking_token_budget",
                              "'thinking_token_budget' is not supported by this server; use "

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <unordered_set>
 
 #include "absl/strings/str_format.h"
 #include "head/api/request_fields.h"
@@ -8,6 +9,7 @@ namespace sparkspan::head::api {
 namespace {
 
 constexpr std::size_t kNameBytesMax = 256;
+constexpr std::size_t kToolsMax = 2048;
 
 // Wider than OpenAI's rule, as names of MCP servers hold dots and slashes; but nothing that would
 // end a tag of the prompt.
@@ -65,27 +67,28 @@ std::optional<Tool> ReadTool(FieldReader* fields, const JsonValue& value, const 
 
 void ReadToolList(FieldReader* fields, ChatRequest* request) {
   const JsonValue::Array* tools = fields->Array("tools");
+  if (tools != nullptr && tools->size() > kToolsMax) {
+    fields->Fail(InvalidValue(
+        "tools",
+        absl::StrFormat(
+            "'tools' has %d entries; at most %d are allowed.", tools->size(), kToolsMax)));
+    return;
+  }
+  std::unordered_set<std::string> names;
   for (std::size_t i = 0; tools != nullptr && i < tools->size(); ++i) {
     const std::string path = absl::StrFormat("tools.%d", i);
     std::optional<Tool> tool = ReadTool(fields, (*tools)[i], path);
     if (!tool.has_value()) {
       return;
     }
-    for (const Tool& other : request->tools) {
-      if (other.name == tool->name) {
-        fields->Fail(InvalidValue(
-            path + ".function.name",
-            absl::StrFormat("Two tools are named '%s'; names must differ.", tool->name)));
-      }
+    if (!names.insert(tool->name).second) {
+      fields->Fail(InvalidValue(
+          path + ".function.name",
+          absl::StrFormat("Two tools are named '%s'; names must differ.", tool->name)));
+      return;
     }
     request->tools.push_back(*std::move(tool));
   }
-}
-
-void FailForced(FieldReader* fields) {
-  fields->Fail(Unsupported("tool_choice",
-                           "Forcing a tool call is not supported by this server; use \"auto\" or "
-                           "\"none\"."));
 }
 
 bool Offers(const ChatRequest& request, std::string_view name) {
@@ -107,32 +110,30 @@ void ReadAllowedTools(FieldReader* fields, const JsonValue& choice, ChatRequest*
   const JsonValue& body = allowed != nullptr ? *allowed : choice;
   FieldReader reader(body, "tool_choice.");
   const std::string mode = reader.String("mode").value_or("auto");
+  if (mode != "auto" && mode != "required") {
+    reader.Fail(InvalidValue("tool_choice.mode", "'tool_choice.mode' must be auto or required."));
+  }
   const JsonValue::Array* list = reader.Array("tools");
   if (!reader.ok() || list == nullptr) {
     fields->Fail(reader.ok() ? MissingParameter("tool_choice.tools") : *reader.error());
     return;
   }
-  if (mode == "required") {
-    FailForced(fields);
-    return;
+  std::unordered_set<std::string> offered;
+  for (const Tool& tool : request->tools) {
+    offered.insert(tool.name);
   }
-  std::vector<Tool> kept;
+  std::unordered_set<std::string> names;
   for (const JsonValue& entry : *list) {
     const std::string name = FunctionName(entry);
-    if (!Offers(*request, name)) {
+    if (!offered.contains(name)) {
       fields->Fail(InvalidValue(
           "tool_choice", absl::StrFormat("'tool_choice' names '%s', which is no tool.", name)));
       return;
     }
+    names.insert(name);
   }
-  for (Tool& tool : request->tools) {
-    if (std::any_of(list->begin(), list->end(), [&](const JsonValue& entry) {
-          return FunctionName(entry) == tool.name;
-        })) {
-      kept.push_back(std::move(tool));
-    }
-  }
-  request->tools = std::move(kept);
+  std::erase_if(request->tools, [&](const Tool& tool) { return !names.contains(tool.name); });
+  request->must_call = mode == "required" && !request->tools.empty();
 }
 
 void ReadToolChoice(FieldReader* fields, ChatRequest* request) {
@@ -163,11 +164,14 @@ void ReadToolChoice(FieldReader* fields, ChatRequest* request) {
     ReadAllowedTools(fields, *choice, request);
     return;
   }
-  if (word != "required" && (kind != "function" || !Offers(*request, FunctionName(*choice)))) {
-    fields->Fail(InvalidValue("tool_choice", "'tool_choice' must name one of 'tools'."));
+  request->must_call = true;
+  if (word == "required") {
     return;
   }
-  FailForced(fields);
+  request->must_call_name = FunctionName(*choice);
+  if (kind != "function" || !Offers(*request, request->must_call_name)) {
+    fields->Fail(InvalidValue("tool_choice", "'tool_choice' must name one of 'tools'."));
+  }
 }
 
 }  // namespace

@@ -37,6 +37,24 @@ engine::schedule::Request MakeRequest(api::GenerationRequest request) {
   return out;
 }
 
+absl::Status FaultStatus(engine::runtime::SamplingFault fault) {
+  return fault == engine::runtime::SamplingFault::kNoTokenAllowed
+             ? absl::InvalidArgumentError(
+                   "The request's sampling parameters forbid every token; allow more of them.")
+             : absl::DataLossError("the model's logits were not finite");
+}
+
+// Ends a stream that the engine gives up.
+void EndWith(const absl::Status& why, engine::Time now, api::GenerationStream* stream) {
+  api::GenerationEvent event;
+  event.time = now;
+  api::GenerationFinish finish;
+  finish.reason = api::FinishReason::kError;
+  finish.error = why;
+  event.finish = std::move(finish);
+  stream->Push(std::move(event));
+}
+
 bool MustMeasure(const engine::schedule::SchedulerOptions& options,
                  const engine::runtime::ClusterShape& shape) {
   return shape.draft_tokens_max > 0 &&
@@ -225,7 +243,23 @@ absl::Status EngineLoop::BeginEpoch(const engine::runtime::ClusterShape& shape) 
   if (costs_.has_value()) {
     scheduler_->SetStepCosts(*costs_);
   }
+  CompareContext();
   return absl::OkStatus();
+}
+
+void EngineLoop::CompareContext() {
+  const std::int64_t wanted = options_.scheduler.context_tokens_max;
+  const std::int64_t held = scheduler_->RequestTokensMax();
+  if (held >= wanted) {
+    return;
+  }
+  status_.context_cut = absl::StrFormat(
+      "the KV pool of %d blocks holds %d tokens of one request: context_length %d is cut to that; "
+      "give more kv_memory or kv_tokens, or lower context_length",
+      scheduler_->options().kv_blocks,
+      held,
+      wanted);
+  LOG(WARNING) << status_.context_cut;
 }
 
 EngineLoop::Turn EngineLoop::Serve() {
@@ -267,11 +301,12 @@ void EngineLoop::RecordLoss() {
 
 std::optional<StepPlan> EngineLoop::NextPlan() {
   const std::lock_guard lock(mutex_);
+  const engine::Time now = clock_.Now();
   CloseCancelled();
+  CloseOverdue(now);
   if (!scheduler_->HasWork()) {
     return std::nullopt;
   }
-  const engine::Time now = clock_.Now();
   StepPlan plan = scheduler_->Plan(now);
   for (const engine::runtime::SequenceOpen& open : plan.open) {
     if (const auto found = streams_.find(open.sequence); found != streams_.end()) {
@@ -288,6 +323,21 @@ void EngineLoop::CloseCancelled() {
       scheduler_->Cancel(entry.first);
     }
     return cancelled;
+  });
+}
+
+void EngineLoop::CloseOverdue(engine::Time now) {
+  std::erase_if(streams_, [&](const auto& entry) {
+    const auto& [id, running] = entry;
+    const bool overdue = now - running.admitted >= options_.queue_timeout;
+    if (!overdue || running.stream->scheduled().has_value()) {
+      return false;
+    }
+    scheduler_->Cancel(id);
+    EndWith(absl::DeadlineExceededError("The request has waited too long for a place."),
+            now,
+            running.stream.get());
+    return true;
   });
 }
 
@@ -342,11 +392,15 @@ void EngineLoop::Deliver(TokenEvent event, engine::Time now) {
   out.time = now;
   const bool finished = event.finish.has_value();
   if (finished) {
+    using engine::schedule::FinishReason;
     api::GenerationFinish finish;
-    finish.reason = event.finish->reason == engine::schedule::FinishReason::kStop
-                        ? api::FinishReason::kStop
-                        : api::FinishReason::kLength;
+    finish.reason = event.finish->reason == FinishReason::kStop     ? api::FinishReason::kStop
+                    : event.finish->reason == FinishReason::kLength ? api::FinishReason::kLength
+                                                                    : api::FinishReason::kError;
     finish.token = event.finish->token;
+    if (finish.reason == api::FinishReason::kError) {
+      finish.error = FaultStatus(event.finish->fault);
+    }
     out.finish = std::move(finish);
     const double seconds = std::chrono::duration<double>(now - found->second.admitted).count();
     request_seconds_ += kRequestSecondsWeight * (seconds - request_seconds_);
@@ -366,13 +420,7 @@ void EngineLoop::FailEverything(const absl::Status& why) {
     scheduler_->FailAll();
   }
   for (auto& [id, running] : streams_) {
-    api::GenerationEvent event;
-    event.time = clock_.Now();
-    api::GenerationFinish finish;
-    finish.reason = api::FinishReason::kError;
-    finish.error = absl::UnavailableError(why.message());
-    event.finish = std::move(finish);
-    running.stream->Push(std::move(event));
+    EndWith(absl::UnavailableError(why.message()), clock_.Now(), running.stream.get());
   }
   streams_.clear();
 }
@@ -394,6 +442,24 @@ void EngineLoop::CountStep(const StepPlan& plan, engine::Time now, std::int64_t 
   }
 }
 
+void EngineLoop::FillReadiness(api::EngineReadiness* readiness) const {
+  readiness->state = status_.state;
+  readiness->detail = status_.detail;
+  readiness->running_max = options_.scheduler.running_max;
+  readiness->waiting_max = options_.scheduler.waiting_max;
+  if (scheduler_.has_value()) {
+    readiness->request_tokens_max = scheduler_->RequestTokensMax();
+    readiness->retry_after_seconds = RetryAfterSeconds();
+  }
+}
+
+api::EngineReadiness EngineLoop::Readiness() const {
+  const std::lock_guard lock(mutex_);
+  api::EngineReadiness readiness;
+  FillReadiness(&readiness);
+  return readiness;
+}
+
 std::int32_t EngineLoop::RetryAfterSeconds() const {
   const engine::schedule::ScheduleStats stats = scheduler_->Stats();
   const double places = std::max(1, options_.scheduler.running_max);
@@ -406,9 +472,8 @@ api::EngineStatus EngineLoop::Status() const {
   {
     const std::lock_guard lock(mutex_);
     status = status_;
+    FillReadiness(&status);
     status.errors = errors_.errors();
-    status.running_max = options_.scheduler.running_max;
-    status.waiting_max = options_.scheduler.waiting_max;
     status.kv_block_tokens = options_.scheduler.kv_block_tokens;
     if (scheduler_.has_value()) {
       const engine::schedule::ScheduleStats stats = scheduler_->Stats();
@@ -425,7 +490,6 @@ api::EngineStatus EngineLoop::Status() const {
             {position.verified, position.accepted, position.predicted});
       }
       status.accepted_tokens_total = stats.accepted_tokens_total;
-      status.retry_after_seconds = RetryAfterSeconds();
     }
     const engine::Time since = clock_.Now() - kRateWindow;
     std::int64_t tokens = 0;

@@ -30,6 +30,7 @@ struct EngineLoopOptions {
   engine::schedule::SchedulerOptions scheduler;
   engine::Duration step_timeout = std::chrono::seconds(60);
   engine::Duration form_timeout = std::chrono::minutes(10);
+  engine::Duration queue_timeout = std::chrono::minutes(10);  // for a place among the running
   engine::Duration reform_pause = std::chrono::milliseconds(200);
   engine::Duration refusal_pause = std::chrono::seconds(2);  // what refuses needs a person
   engine::Epoch first_epoch;  // larger than any of an earlier head, if clocks are right
@@ -60,6 +61,7 @@ class EngineLoop final : public api::Generator {
 
   absl::StatusOr<std::shared_ptr<api::GenerationStream>> Submit(
       api::GenerationRequest request) override;
+  api::EngineReadiness Readiness() const override;
   api::EngineStatus Status() const override;
   // There is no prefix cache yet.
   void FlushPrefixCache() override {}
@@ -103,6 +105,8 @@ class EngineLoop final : public api::Generator {
   absl::Status MeasureCosts(const engine::runtime::ClusterShape& shape);
   // With mutex_ held.
   absl::Status BeginEpoch(const engine::runtime::ClusterShape& shape);
+  // With mutex_ held: whether the KV pool has room for a request of the configured length.
+  void CompareContext();
   Turn Serve();
   // Says why there is no group yet, and what may pass before the next attempt.
   Turn Postpone(const absl::Status& why);
@@ -111,11 +115,15 @@ class EngineLoop final : public api::Generator {
   // What the next step does; empty when there is nothing to do.
   std::optional<engine::runtime::StepPlan> NextPlan();
   void CloseCancelled();
+  // Ends those that have waited for too long.
+  void CloseOverdue(engine::Time now);
   absl::Status RunStep(const engine::runtime::StepPlan& plan);
   void Deliver(engine::schedule::TokenEvent event, engine::Time now);
   // Ends every request, queued ones too.
   void FailEverything(const absl::Status& why);
   void SetState(api::EngineState state, std::string detail);
+  // With mutex_ held.
+  void FillReadiness(api::EngineReadiness* readiness) const;
   // Says in the log when the drafter begins to look broken, and when it no longer does.
   void WatchDrafter();
   void CountStep(const engine::runtime::StepPlan& plan, engine::Time now, std::int64_t tokens);

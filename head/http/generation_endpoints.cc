@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/log.h"
 #include "head/http/service.h"
 
 // Chat and text completions: from a body to an answer, whole or as server-sent events.
@@ -69,21 +70,37 @@ class EventSource final : public BodySource {
 
 }  // namespace
 
+api::EngineReadiness Service::Readiness() const {
+  api::EngineReadiness engine = generator_.Readiness();
+  if (draining_ && engine.state == api::EngineState::kReady) {
+    engine.state = api::EngineState::kDraining;
+  }
+  return engine;
+}
+
+api::EngineStatus Service::Status() const {
+  api::EngineStatus engine = generator_.Status();
+  if (draining_ && engine.state == api::EngineState::kReady) {
+    engine.state = api::EngineState::kDraining;
+  }
+  return engine;
+}
+
+std::int64_t Service::ContextLength() const {
+  const std::int64_t fits = generator_.Readiness().request_tokens_max;
+  return fits > 0 ? std::min(fits, model_.context_length) : model_.context_length;
+}
+
 std::optional<api::ApiError> Service::NotReady() const {
+  const api::EngineReadiness engine = Readiness();
   if (draining_) {
     return api::Unavailable("shutting_down", "The server is shutting down.", 5);
   }
-  const api::EngineStatus engine = generator_.Status();
-  switch (engine.state) {
-    case api::EngineState::kReady:
-      return std::nullopt;
-    case api::EngineState::kDraining:
-      return api::Unavailable("shutting_down", "The server is shutting down.", 5);
-    case api::EngineState::kStarting:
-      return api::Unavailable("model_loading", "The model is loading. " + engine.detail, 5);
-    case api::EngineState::kDegraded:
-    case api::EngineState::kFailed:
-      break;
+  if (engine.state == api::EngineState::kReady) {
+    return std::nullopt;
+  }
+  if (engine.state == api::EngineState::kStarting) {
+    return api::Unavailable("model_loading", "The model is loading. " + engine.detail, 5);
   }
   return api::Unavailable(
       "engine_unavailable",
@@ -97,8 +114,9 @@ api::OrError<std::vector<engine::Token>> Service::EncodePrompt(std::string_view 
                                                                std::int64_t max_tokens) const {
   // A text this long cannot fit whatever its tokens are: refuse it before spending time on it.
   const auto tokens_min = static_cast<std::int64_t>(text.size() / codec_.token_bytes_max());
-  if (tokens_min >= model_.context_length) {
-    return api::ContextOverflow(param, model_.context_length, tokens_min, max_tokens);
+  const std::int64_t context_length = ContextLength();
+  if (tokens_min >= context_length) {
+    return api::ContextOverflow(param, context_length, tokens_min, max_tokens);
   }
   absl::StatusOr<std::vector<engine::Token>> tokens = codec_.Encode(text);
   if (!tokens.ok()) {
@@ -114,7 +132,14 @@ std::unique_ptr<SessionParts> Service::TakeIn() {
   return parts;
 }
 
-HttpResponse Service::Chat(const Call& call) {
+void Service::NameRequest(const api::CommonRequest& common, Call* call, SessionParts* parts) {
+  if (!call->is_named && !common.request_id.empty()) {
+    call->request_id = common.request_id;
+  }
+  parts->request_id = call->request_id;
+}
+
+HttpResponse Service::Chat(Call& call) {
   std::unique_ptr<SessionParts> parts = TakeIn();
   if (const auto not_ready = NotReady()) {
     return ErrorResponse(*not_ready);
@@ -123,6 +148,7 @@ HttpResponse Service::Chat(const Call& call) {
   if (!request.ok()) {
     return ErrorResponse(request.error());
   }
+  NameRequest(request->common, &call, parts.get());
   const absl::StatusOr<std::string> prompt = codec_.RenderChat(*request);
   if (!prompt.ok()) {
     return ErrorResponse(api::InvalidValue("messages", std::string(prompt.status().message())));
@@ -131,12 +157,37 @@ HttpResponse Service::Chat(const Call& call) {
   if (!tokens.ok()) {
     return ErrorResponse(tokens.error());
   }
+  if (request->must_call) {
+    auto forced = codec_.BeginCall(*tokens, *request);
+    if (!forced.ok()) {
+      return ErrorResponse(
+          api::InvalidValue("tool_choice", std::string(forced.status().message())));
+    }
+    parts->forced = *std::move(forced);
+  }
   parts->chat = *std::move(request);
-  parts->prompt = *std::move(tokens);
+  parts->prompts = {*std::move(tokens)};
   return Generate(call, std::move(parts));
 }
 
-HttpResponse Service::Completion(const Call& call) {
+api::OrError<std::vector<engine::Token>> Service::EncodeCompletion(
+    const api::CompletionRequest& request, const api::CompletionPrompt& prompt) const {
+  if (!prompt.tokens.empty()) {
+    return prompt.tokens;
+  }
+  std::string text = prompt.text;
+  if (request.suffix.has_value()) {
+    absl::StatusOr<std::string> infill = codec_.RenderInfill(text, *request.suffix);
+    if (!infill.ok()) {
+      return api::Unsupported(
+          "suffix", absl::StrFormat("'suffix' is not supported: %s.", infill.status().message()));
+    }
+    text = *std::move(infill);
+  }
+  return EncodePrompt(text, "prompt", request.common.max_tokens.value_or(1));
+}
+
+HttpResponse Service::Completion(Call& call) {
   std::unique_ptr<SessionParts> parts = TakeIn();
   if (const auto not_ready = NotReady()) {
     return ErrorResponse(*not_ready);
@@ -146,107 +197,127 @@ HttpResponse Service::Completion(const Call& call) {
   if (!request.ok()) {
     return ErrorResponse(request.error());
   }
-  parts->prompt = request->prompt_tokens;
-  if (parts->prompt.empty()) {
-    auto tokens = EncodePrompt(request->prompt, "prompt", request->common.max_tokens.value_or(1));
+  NameRequest(request->common, &call, parts.get());
+  for (const api::CompletionPrompt& prompt : request->prompts) {
+    auto tokens = EncodeCompletion(*request, prompt);
     if (!tokens.ok()) {
       return ErrorResponse(tokens.error());
     }
-    parts->prompt = *std::move(tokens);
+    parts->prompts.push_back(*std::move(tokens));
   }
   parts->completion = *std::move(request);
   return Generate(call, std::move(parts));
 }
 
-HttpResponse Service::Generate(const Call& call, std::unique_ptr<SessionParts> parts) {
+std::optional<api::ApiError> Service::MakeChoices(SessionParts* parts) const {
+  const api::CommonRequest& common = parts->common();
+  const std::int64_t context_length = ContextLength();
+  for (const std::vector<engine::Token>& prompt : parts->prompts) {
+    const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
+    const std::int64_t room = context_length - prompt_tokens;
+    if (room < 1) {
+      return api::ContextOverflow(parts->chat.has_value() ? "messages" : "prompt",
+                                  context_length,
+                                  prompt_tokens,
+                                  common.max_tokens.value_or(1));
+    }
+    // A limit beyond the context is cut to what fits: agents that always send a large one would
+    // else be locked out.
+    const std::int64_t wanted = common.max_tokens.value_or(model_.max_tokens_cap.value_or(room));
+    for (std::int32_t i = 0; i < common.n; ++i) {
+      parts->choices.emplace_back().max_tokens = std::min(wanted, room);
+    }
+  }
+  return std::nullopt;
+}
+
+void Service::MakeAnswers(SessionParts* parts) const {
   const api::CommonRequest& common = parts->common();
   const bool is_chat = parts->chat.has_value();
-  const auto prompt_tokens = static_cast<std::int64_t>(parts->prompt.size());
-  const std::int64_t room = model_.context_length - prompt_tokens;
-  if (room < 1) {
-    return ErrorResponse(api::ContextOverflow(is_chat ? "messages" : "prompt",
-                                              model_.context_length,
-                                              prompt_tokens,
-                                              common.max_tokens.value_or(1)));
-  }
-  // A limit beyond the context is cut to what fits: agents that always send a large one would else
-  // be locked out.
-  const std::int64_t wanted = common.max_tokens.value_or(model_.max_tokens_cap.value_or(room));
-  parts->max_tokens = std::min(wanted, room);
-
-  if (const auto refusal = SubmitAll(call, parts.get())) {
-    return ErrorResponse(*refusal);
-  }
-  const bool stream = common.stream;
   const api::AnswerIdentity identity = {
       .id = (is_chat ? "chatcmpl-" : "cmpl-") + RandomHex(),
       .created_unix_seconds = static_cast<std::int64_t>(std::time(nullptr))};
   for (std::size_t i = 0; i < parts->choices.size(); ++i) {
+    const std::vector<engine::Token>& prompt =
+        parts->prompts[i / static_cast<std::size_t>(common.n)];
     parts->choices[i].answer = std::make_unique<api::Answer>(
-        is_chat ? codec_.NewChatReader(parts->prompt, *parts->chat)
+        is_chat ? codec_.NewChatReader(prompt, *parts->chat)
                 : codec_.NewPlainReader(common.skip_special_tokens),
         api::AnswerOptions{.choice = static_cast<std::int32_t>(i),
-                           .prompt_tokens = prompt_tokens,
+                           .prompt_tokens = static_cast<std::int64_t>(prompt.size()),
                            .stop = common.stop,
                            .include_stop_text = common.include_stop_text,
                            .min_tokens = common.sampling.min_tokens,
                            .parallel_tool_calls = !is_chat || parts->chat->parallel_tool_calls});
   }
   if (is_chat) {
-    parts->encoder =
-        std::make_unique<api::ChatEncoder>(*parts->chat, model_, codec_, parts->prompt, identity);
+    parts->encoder = std::make_unique<api::ChatEncoder>(
+        *parts->chat, model_, codec_, parts->prompts.front(), identity);
   } else {
     parts->encoder = std::make_unique<api::CompletionEncoder>(
-        *parts->completion, model_, codec_, parts->prompt, identity);
+        *parts->completion, model_, codec_, parts->prompts, identity);
   }
+}
+
+HttpResponse Service::Generate(const Call& call, std::unique_ptr<SessionParts> parts) {
+  if (const auto overflow = MakeChoices(parts.get())) {
+    return ErrorResponse(*overflow);
+  }
+  if (const auto refusal = SubmitAll(parts.get())) {
+    LOG(INFO) << "request " << call.request_id << " refused: " << refusal->code << ": "
+              << refusal->message;
+    metrics_.CountRejection(refusal->code);
+    return ErrorResponse(*refusal);
+  }
+  MakeAnswers(parts.get());
+  const bool stream = parts->common().stream;
   auto session = std::make_unique<Session>(std::move(parts), clock_, metrics_, aborting_);
   return stream ? AnswerStream(std::move(session)) : AnswerWhole(call, std::move(session));
 }
 
-std::optional<api::ApiError> Service::SubmitAll(const Call& call, SessionParts* parts) {
-  const std::int32_t n = parts->common().n;
-  if (n > 1) {
-    const api::EngineStatus engine = generator_.Status();
-    if (n > engine.running_max + engine.waiting_max) {
+std::optional<api::ApiError> Service::SubmitAll(SessionParts* parts) {
+  const auto answers = static_cast<std::int64_t>(parts->choices.size());
+  if (answers > 1) {
+    const api::EngineReadiness engine = generator_.Readiness();
+    if (answers > engine.running_max + engine.waiting_max) {
       return api::InvalidValue(
-          "n",
-          absl::StrFormat("'n' is %d; this server holds at most %d answers at once.",
-                          n,
+          parts->prompts.size() > 1 ? "prompt" : "n",
+          absl::StrFormat("The request asks for %d answers; this server holds at most %d at once.",
+                          answers,
                           engine.running_max + engine.waiting_max));
     }
   }
   parts->seed = parts->common().seed.has_value() ? *parts->common().seed : RandomSeed();
-  for (std::int32_t choice = 0; choice < n; ++choice) {
-    auto submitted = generator_.Submit(MakeGeneration(call, *parts, choice));
+  for (std::size_t i = 0; i < parts->choices.size(); ++i) {
+    auto submitted = generator_.Submit(MakeGeneration(*parts, i));
     if (!submitted.ok()) {
-      for (const Choice& admitted : parts->choices) {
-        admitted.stream->Cancel();
+      for (std::size_t admitted = 0; admitted < i; ++admitted) {
+        parts->choices[admitted].stream->Cancel();
       }
-      api::ApiError error =
-          api::FromStatus(submitted.status(), generator_.Status().retry_after_seconds);
-      metrics_.CountRejection(error.code);
-      return error;
+      return api::FromStatus(submitted.status(), generator_.Readiness().retry_after_seconds);
     }
-    parts->choices.emplace_back().stream = *std::move(submitted);
+    parts->choices[i].stream = *std::move(submitted);
   }
   return std::nullopt;
 }
 
-api::GenerationRequest Service::MakeGeneration(const Call& call,
-                                               const SessionParts& parts,
-                                               std::int32_t choice) const {
+api::GenerationRequest Service::MakeGeneration(const SessionParts& parts,
+                                               std::size_t choice) const {
   const api::CommonRequest& common = parts.common();
+  const auto n = static_cast<std::size_t>(common.n);
   api::GenerationRequest generation;
-  generation.request_id = call.request_id;
-  generation.prompt = parts.prompt;
+  generation.prompt = parts.prompts[choice / n];
   generation.sampling = common.sampling;
-  generation.sampling.seed = parts.seed + static_cast<std::uint64_t>(choice);
+  generation.sampling.forced = parts.forced;
+  // Every prompt of a batch is answered as it would be alone.
+  generation.sampling.seed = parts.seed + choice % n;
   // Who gives a seed wants the text to depend on it alone: not on how many drafts were verified.
   generation.sampling.acceptance = common.seed.has_value()
                                        ? engine::runtime::AcceptanceRule::kSharedNoise
                                        : engine::runtime::AcceptanceRule::kRejection;
+  generation.max_tokens = parts.choices[choice].max_tokens;
   generation.sampling.min_tokens = static_cast<std::int32_t>(
-      std::min<std::int64_t>(common.sampling.min_tokens, parts.max_tokens));
+      std::min<std::int64_t>(common.sampling.min_tokens, generation.max_tokens));
   if (!common.ignore_eos) {
     generation.eos_token_ids = model_.eos_token_ids;
   }
@@ -256,7 +327,6 @@ api::GenerationRequest Service::MakeGeneration(const Call& call,
     suppressed = generation.eos_token_ids;
     suppressed.insert(suppressed.end(), common.stop_token_ids.begin(), common.stop_token_ids.end());
   }
-  generation.max_tokens = parts.max_tokens;
   generation.priority = common.priority;
   generation.reuse_prefix_cache = common.reuse_prefix_cache;
   generation.cache_salt = common.cache_salt;

@@ -42,6 +42,18 @@ void WritePieces(std::span<const engine::Token> tokens,
   json->EndArray();
 }
 
+// Why nothing can be served, without names, addresses or what a rank said.
+std::string PublicReason(const api::EngineStatus& engine) {
+  std::string reason =
+      absl::StrFormat("The engine is %s.", std::string(api::EngineStateName(engine.state)));
+  for (const api::RankStatus& rank : engine.ranks) {
+    if (rank.state == "lost" || rank.state == "failed") {
+      reason += absl::StrFormat(" Rank %d is %s.", rank.rank, rank.state);
+    }
+  }
+  return reason;
+}
+
 }  // namespace
 
 std::string Service::ModelJson(const std::string& name) const {
@@ -49,15 +61,16 @@ std::string Service::ModelJson(const std::string& name) const {
   json.BeginObject().Key("id").String(name).Key("object").String("model");
   json.Key("created").Integer(model_.created_unix_seconds).Key("owned_by").String("deepseek");
   json.Key("root").String(model_.root).Key("parent").Null();
-  json.Key("max_model_len").Integer(model_.context_length);
-  json.Key("context_length").Integer(model_.context_length);
+  const std::int64_t context_length = ContextLength();
+  json.Key("max_model_len").Integer(context_length);
+  json.Key("context_length").Integer(context_length);
   json.Key("meta").BeginObject().Key("n_ctx_train").Integer(model_.context_length);
   json.Key("n_vocab").Integer(model_.vocabulary_size).EndObject();
   json.Key("permission").BeginArray().EndArray().EndObject();
   return json.Take();
 }
 
-HttpResponse Service::ListModels(const Call&) {
+HttpResponse Service::ListModels(Call&) {
   api::JsonWriter json;
   json.BeginObject().Key("object").String("list").Key("data").BeginArray();
   for (const std::string& name : model_.names) {
@@ -67,7 +80,7 @@ HttpResponse Service::ListModels(const Call&) {
   return Json(json.Take());
 }
 
-HttpResponse Service::OneModel(const Call& call) {
+HttpResponse Service::OneModel(Call& call) {
   const std::string& path = call.request.path;
   const std::string name = path.substr(path.find("/models/") + std::string_view("/models/").size());
   if (!model_.Serves(name)) {
@@ -76,7 +89,7 @@ HttpResponse Service::OneModel(const Call& call) {
   return Json(ModelJson(name));
 }
 
-HttpResponse Service::Tokenize(const Call& call) {
+HttpResponse Service::Tokenize(Call& call) {
   api::OrError<api::TokenizeRequest> request = api::ParseTokenizeRequest(call.request.body, model_);
   if (!request.ok()) {
     return ErrorResponse(request.error());
@@ -101,7 +114,7 @@ HttpResponse Service::Tokenize(const Call& call) {
     return Json(json.Take());
   }
   json.Key("count").Integer(static_cast<std::int64_t>(tokens->size()));
-  json.Key("max_model_len").Integer(model_.context_length);
+  json.Key("max_model_len").Integer(ContextLength());
   WriteTokens(*tokens, &json);
   json.Key("token_strs");
   if (request->return_token_texts) {
@@ -117,7 +130,7 @@ HttpResponse Service::Tokenize(const Call& call) {
   return Json(json.Take());
 }
 
-HttpResponse Service::Detokenize(const Call& call) {
+HttpResponse Service::Detokenize(Call& call) {
   const auto tokens = api::ParseDetokenizeRequest(call.request.body, model_);
   if (!tokens.ok()) {
     return ErrorResponse(tokens.error());
@@ -128,7 +141,7 @@ HttpResponse Service::Detokenize(const Call& call) {
   return Json(json.Take());
 }
 
-HttpResponse Service::ApplyTemplate(const Call& call) {
+HttpResponse Service::ApplyTemplate(Call& call) {
   const api::OrError<api::ChatRequest> request = api::ParseChatRequest(call.request.body, model_);
   if (!request.ok()) {
     return ErrorResponse(request.error());
@@ -142,26 +155,33 @@ HttpResponse Service::ApplyTemplate(const Call& call) {
   return Json(json.Take());
 }
 
-HttpResponse Service::Live(const Call&) {
+HttpResponse Service::Live(Call&) {
   return Json(R"({"status":"ok"})");
 }
 
-HttpResponse Service::Health(const Call&) {
-  const std::optional<api::ApiError> not_ready = NotReady();
-  return not_ready.has_value() ? ErrorResponse(*not_ready) : Json(R"({"status":"ok"})");
+HttpResponse Service::Health(Call& call) {
+  std::optional<api::ApiError> not_ready = NotReady();
+  if (!not_ready.has_value()) {
+    return Json(R"({"status":"ok"})");
+  }
+  // Anybody may ask; names and addresses of the cluster are for who may use it.
+  if (!MayUse(call.request)) {
+    not_ready->message = PublicReason(Status());
+  }
+  return ErrorResponse(*not_ready);
 }
 
-HttpResponse Service::Version(const Call&) {
+HttpResponse Service::Version(Call&) {
   api::JsonWriter json;
   json.BeginObject().Key("version").String(options_.version).EndObject();
   return Json(json.Take());
 }
 
-HttpResponse Service::Props(const Call&) {
-  const api::EngineStatus engine = generator_.Status();
+HttpResponse Service::Props(Call&) {
+  const api::EngineReadiness engine = Readiness();
   api::JsonWriter json;
   json.BeginObject().Key("default_generation_settings").BeginObject();
-  json.Key("n_ctx").Integer(model_.context_length).Key("params").BeginObject();
+  json.Key("n_ctx").Integer(ContextLength()).Key("params").BeginObject();
   json.Key("temperature").Double(static_cast<double>(model_.default_temperature));
   json.Key("top_p").Double(static_cast<double>(model_.default_top_p)).EndObject().EndObject();
   json.Key("total_slots").Integer(engine.running_max);
@@ -170,8 +190,8 @@ HttpResponse Service::Props(const Call&) {
   return Json(json.Take());
 }
 
-HttpResponse Service::ServerInfo(const Call&) {
-  const api::EngineStatus engine = generator_.Status();
+HttpResponse Service::ServerInfo(Call&) {
+  const api::EngineStatus engine = Status();
   api::JsonWriter json;
   json.BeginObject().Key("version").String(options_.version);
   json.Key("max_total_num_tokens").Integer(engine.kv_blocks_total * engine.kv_block_tokens);
@@ -182,19 +202,22 @@ HttpResponse Service::ServerInfo(const Call&) {
   return Json(json.Take());
 }
 
-HttpResponse Service::MetricsPage(const Call&) {
-  return Text(metrics_.Render(model_.names.front(), generator_.Status()),
+HttpResponse Service::MetricsPage(Call&) {
+  return Text(metrics_.Render(model_.names.front(), Status()),
               "text/plain; version=0.0.4; charset=utf-8");
 }
 
-HttpResponse Service::StatusJsonPage(const Call&) {
-  HttpResponse response =
-      Json(status::StatusJson(model_.names.front(), options_.version, generator_.Status()));
+HttpResponse Service::StatusJsonPage(Call&) {
+  HttpResponse response = Json(status::StatusJson({.model_name = model_.names.front(),
+                                                   .version = options_.version,
+                                                   .encoding_profile = model_.encoding_profile,
+                                                   .context_length = model_.context_length},
+                                                  Status()));
   response.headers.emplace_back("Cache-Control", "no-store");
   return response;
 }
 
-HttpResponse Service::Root(const Call& call) {
+HttpResponse Service::Root(Call& call) {
   const bool is_browser = call.request.Header("Accept").find("text/html") != std::string_view::npos;
   HttpResponse response =
       is_browser ? Text(std::string(status::StatusPage()), "text/html; charset=utf-8")
@@ -213,12 +236,12 @@ HttpResponse Service::Root(const Call& call) {
   return response;
 }
 
-HttpResponse Service::FlushCache(const Call&) {
+HttpResponse Service::FlushCache(Call&) {
   generator_.FlushPrefixCache();
   return Text("Unused prefixes are dropped.\n", "text/plain; charset=utf-8");
 }
 
-HttpResponse Service::UnsupportedEndpoint(const Call& call) {
+HttpResponse Service::UnsupportedEndpoint(Call& call) {
   const std::string& path = call.request.path;
   const std::size_t begin = path.starts_with("/v1/") ? 4 : 1;
   std::string name = path.substr(begin, path.find('/', begin) - begin);

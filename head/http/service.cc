@@ -16,11 +16,6 @@ namespace {
 constexpr std::string_view kModelPrefix = "/v1/models/";
 constexpr std::string_view kModelPrefixShort = "/models/";
 
-bool IsRequestId(std::string_view id) {
-  return !id.empty() && id.size() <= 128 &&
-         std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7F; });
-}
-
 api::ApiError HttpError(int status, std::string code, std::string message) {
   api::ApiError error;
   error.status = status;
@@ -194,15 +189,20 @@ bool Service::NeedsKey(const std::string& path) const {
          path.starts_with(kModelPrefixShort);
 }
 
+bool Service::MayUse(const HttpRequest& request) const {
+  return keys_.Accept(request.Header("Authorization"), request.Header("x-api-key"));
+}
+
 HttpResponse Service::Handle(const HttpRequest& request,
                              const Connection& client,
                              bool overloaded) {
   const engine::Time begin = clock_.Now();
   const std::string_view asked = request.Header("X-Request-Id");
-  const std::string request_id = IsRequestId(asked) ? std::string(asked) : RandomHex();
+  const bool is_named = api::IsRequestId(asked);
+  Call call = {request, client, is_named ? std::string(asked) : RandomHex(), is_named};
   std::string handler = "none";
-  HttpResponse response = Dispatch({request, client, request_id}, overloaded, &handler);
-  AddCommonHeaders(request, request_id, &response);
+  HttpResponse response = Dispatch(call, overloaded, &handler);
+  AddCommonHeaders(request, call.request_id, &response);
   metrics_.CountHttp(request.method,
                      handler,
                      response.status,
@@ -210,7 +210,7 @@ HttpResponse Service::Handle(const HttpRequest& request,
   return response;
 }
 
-HttpResponse Service::Dispatch(const Call& call, bool overloaded, std::string* handler) {
+HttpResponse Service::Dispatch(Call& call, bool overloaded, std::string* handler) {
   const HttpRequest& request = call.request;
   if (request.refused_status != 0) {
     if (request.refused_status == 503) {
@@ -223,8 +223,7 @@ HttpResponse Service::Dispatch(const Call& call, bool overloaded, std::string* h
     response.status = 204;
     return response;
   }
-  if (NeedsKey(request.path) &&
-      !keys_.Accept(request.Header("Authorization"), request.Header("x-api-key"))) {
+  if (NeedsKey(request.path) && !MayUse(request)) {
     return ErrorResponse(api::Unauthorised());
   }
   const Route* route = FindRoute(request.method, request.path);

@@ -53,8 +53,9 @@ class Service {
     const HttpRequest& request;
     const Connection& client;
     std::string request_id;
+    bool is_named = false;  // The id is the client's own, from the header.
   };
-  using Endpoint = HttpResponse (Service::*)(const Call& call);
+  using Endpoint = HttpResponse (Service::*)(Call& call);
   struct Route {
     std::string method;
     std::string path;
@@ -64,47 +65,59 @@ class Service {
 
   static std::vector<Route> MakeRoutes();
   static bool Matches(const Route& route, const std::string& path);
-  HttpResponse Dispatch(const Call& call, bool overloaded, std::string* handler);
+  HttpResponse Dispatch(Call& call, bool overloaded, std::string* handler);
   const Route* FindRoute(const std::string& method, const std::string& path) const;
   std::string AllowedMethods(const std::string& path) const;
   bool NeedsKey(const std::string& path) const;
+  // It has a key, or none is needed.
+  bool MayUse(const HttpRequest& request) const;
   void AddCommonHeaders(const HttpRequest& request,
                         const std::string& request_id,
                         HttpResponse* response) const;
 
-  HttpResponse Chat(const Call& call);
-  HttpResponse Completion(const Call& call);
-  HttpResponse Tokenize(const Call& call);
-  HttpResponse Detokenize(const Call& call);
-  HttpResponse ApplyTemplate(const Call& call);
-  HttpResponse ListModels(const Call& call);
-  HttpResponse OneModel(const Call& call);
-  HttpResponse Live(const Call& call);
-  HttpResponse Health(const Call& call);
-  HttpResponse Version(const Call& call);
-  HttpResponse Props(const Call& call);
-  HttpResponse ServerInfo(const Call& call);
-  HttpResponse MetricsPage(const Call& call);
-  HttpResponse StatusJsonPage(const Call& call);
-  HttpResponse Root(const Call& call);
-  HttpResponse FlushCache(const Call& call);
-  HttpResponse UnsupportedEndpoint(const Call& call);
+  HttpResponse Chat(Call& call);
+  HttpResponse Completion(Call& call);
+  HttpResponse Tokenize(Call& call);
+  HttpResponse Detokenize(Call& call);
+  HttpResponse ApplyTemplate(Call& call);
+  HttpResponse ListModels(Call& call);
+  HttpResponse OneModel(Call& call);
+  HttpResponse Live(Call& call);
+  HttpResponse Health(Call& call);
+  HttpResponse Version(Call& call);
+  HttpResponse Props(Call& call);
+  HttpResponse ServerInfo(Call& call);
+  HttpResponse MetricsPage(Call& call);
+  HttpResponse StatusJsonPage(Call& call);
+  HttpResponse Root(Call& call);
+  HttpResponse FlushCache(Call& call);
+  HttpResponse UnsupportedEndpoint(Call& call);
 
   // A request that counts as in flight. Made before NotReady() is asked, so that who drains sees
   // every request that is taken.
   std::unique_ptr<SessionParts> TakeIn();
+  // The engine's, as far as clients may still use it.
+  api::EngineReadiness Readiness() const;
+  api::EngineStatus Status() const;
+  // Of prompt and answer, as the configuration and the KV pool allow.
+  std::int64_t ContextLength() const;
+  // The header's id, else the body's, else a new one.
+  static void NameRequest(const api::CommonRequest& common, Call* call, SessionParts* parts);
   // Why nothing can be generated now, if so.
   std::optional<api::ApiError> NotReady() const;
   // Checks the length, fills `parts` and queues the generation; then answers.
   HttpResponse Generate(const Call& call, std::unique_ptr<SessionParts> parts);
-  // Queues a generation for each of the n choices, or none: then why not.
-  std::optional<api::ApiError> SubmitAll(const Call& call, SessionParts* parts);
-  api::GenerationRequest MakeGeneration(const Call& call,
-                                        const SessionParts& parts,
-                                        std::int32_t choice) const;
+  // Makes the choices, each with its limit; or says which prompt leaves no room.
+  std::optional<api::ApiError> MakeChoices(SessionParts* parts) const;
+  // Queues a generation for each choice, or none: then why not.
+  std::optional<api::ApiError> SubmitAll(SessionParts* parts);
+  void MakeAnswers(SessionParts* parts) const;
+  api::GenerationRequest MakeGeneration(const SessionParts& parts, std::size_t choice) const;
   api::OrError<std::vector<engine::Token>> EncodePrompt(std::string_view text,
                                                         const std::string& param,
                                                         std::int64_t max_tokens) const;
+  api::OrError<std::vector<engine::Token>> EncodeCompletion(
+      const api::CompletionRequest& request, const api::CompletionPrompt& prompt) const;
   HttpResponse AnswerWhole(const Call& call, std::unique_ptr<Session> session);
   HttpResponse AnswerStream(std::unique_ptr<Session> session);
   std::string ModelJson(const std::string& name) const;

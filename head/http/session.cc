@@ -24,7 +24,7 @@ Session::Session(std::unique_ptr<SessionParts> parts,
       metrics_(metrics),
       aborting_(aborting),
       waker_(std::make_shared<api::StreamWaker>()) {
-  metrics_.ObserveAnswersAsked(static_cast<std::int64_t>(parts_->choices.size()));
+  metrics_.ObserveAnswersAsked(parts_->common().n);
   for (const Choice& choice : parts_->choices) {
     choice.stream->Attach(waker_);
   }
@@ -90,7 +90,7 @@ void Session::Take(const api::GenerationEvent& event,
     choice->stream->Cancel();
   }
   if (!answer.error().ok()) {
-    LOG(ERROR) << "a generation failed: " << answer.error().ToString();
+    LOG(ERROR) << "request " << parts_->request_id << " failed: " << answer.error().ToString();
     Fail(api::FromStatus(answer.error(), 5));
   } else if (answer.ended()) {
     End(choice, answer.finish_reason() == "length" ? "length" : "stop");
@@ -134,6 +134,24 @@ void Session::End(Choice* choice, const std::string& finished_reason) {
   ended_ = std::all_of(parts_->choices.begin(), parts_->choices.end(), [](const Choice& other) {
     return other.ended;
   });
+  if (ended_) {
+    RecordAll();
+  }
+}
+
+void Session::RecordAll() {
+  std::int64_t longest = 0;
+  std::int64_t dropped = 0;
+  for (const Choice& choice : parts_->choices) {
+    longest = std::max(longest, choice.answer->usage().completion_tokens);
+    dropped += choice.answer->dropped_markup_bytes();
+  }
+  metrics_.ObserveLongestAnswer(longest);
+  if (dropped > 0) {
+    metrics_.CountDroppedMarkup(dropped);
+    LOG(WARNING) << "request " << parts_->request_id << ": dropped " << dropped
+                 << " bytes of tool markup that could not be read";
+  }
 }
 
 void Session::EndAll(const std::string& finished_reason) {
@@ -158,7 +176,7 @@ void Session::Record(const Choice& choice, const std::string& finished_reason) {
   sample.prompt_tokens = usage.prompt_tokens;
   sample.cached_tokens = usage.cached_tokens;
   sample.generation_tokens = usage.completion_tokens;
-  sample.max_tokens = parts_->max_tokens;
+  sample.max_tokens = choice.max_tokens;
   sample.end_to_end = Seconds(clock_.Now() - parts_->arrival);
   if (scheduled.has_value()) {
     sample.queue = Seconds(*scheduled - parts_->arrival);

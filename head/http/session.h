@@ -18,6 +18,7 @@ namespace sparkspan::head::http {
 
 // One of the answers that a request asked for, and the generation that feeds it.
 struct Choice {
+  std::int64_t max_tokens = 0;
   std::unique_ptr<api::Answer> answer;
   std::shared_ptr<api::GenerationStream> stream;
   std::optional<engine::Time> first_token;
@@ -41,13 +42,14 @@ class InFlight {
 // made last and the whole does not move.
 struct SessionParts {
   std::unique_ptr<InFlight> in_flight;
+  std::string request_id;  // For the log; not necessarily unique.
   std::optional<api::ChatRequest> chat;
   std::optional<api::CompletionRequest> completion;
-  std::vector<engine::Token> prompt;
-  std::int64_t max_tokens = 0;
-  std::uint64_t seed = 0;  // of the first choice
+  std::vector<std::vector<engine::Token>> prompts;
+  engine::runtime::ForcedTokens forced;
+  std::uint64_t seed = 0;  // of each prompt's first choice
   engine::Time arrival;
-  std::vector<Choice> choices;  // [n]
+  std::vector<Choice> choices;  // [prompts, n]
   std::unique_ptr<api::AnswerEncoder> encoder;
 
   const api::CommonRequest& common() const { return chat ? chat->common : completion->common; }
@@ -75,6 +77,8 @@ class Session {
   std::string Whole() { return parts_->encoder->Whole(Answers()); }
 
  private:
+  // Once all choices have ended.
+  void RecordAll();
   // Takes what has come for each choice; whether there was anything.
   bool TakeEvents(std::vector<std::string>* chunks);
   void Take(const api::GenerationEvent& event, Choice* choice, std::vector<std::string>* chunks);

@@ -185,6 +185,7 @@ Metrics::Metrics(std::int64_t context_length)
       decode_(LatencyBounds()),
       prompt_tokens_(OneTwoFiveBounds(context_length)),
       generation_tokens_(OneTwoFiveBounds(context_length)),
+      longest_answer_(OneTwoFiveBounds(context_length)),
       max_tokens_(OneTwoFiveBounds(context_length)),
       computed_prompt_tokens_(OneTwoFiveBounds(context_length)),
       samples_({1, 2, 5, 10, 20}),
@@ -228,6 +229,17 @@ void Metrics::ObserveTokenGaps(double seconds, std::int64_t tokens) {
     const std::lock_guard lock(mutex_);
     inter_token_.Observe(seconds / Real(tokens), static_cast<std::uint64_t>(tokens));
   }
+}
+
+void Metrics::ObserveLongestAnswer(std::int64_t tokens) {
+  const std::lock_guard lock(mutex_);
+  longest_answer_.Observe(Real(tokens));
+}
+
+void Metrics::CountDroppedMarkup(std::int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  ++dropped_markups_;
+  dropped_markup_bytes_ += static_cast<std::uint64_t>(bytes);
 }
 
 void Metrics::CountRejection(std::string_view reason) {
@@ -286,9 +298,9 @@ std::string Metrics::Render(const std::string& model_name, const api::EngineStat
     histogram("vllm:request_prompt_tokens", "Prompt tokens.", prompt_tokens_);
     histogram("vllm:request_generation_tokens", "Generated tokens.", generation_tokens_);
     histogram("vllm:request_max_num_generation_tokens",
-              "Generated tokens, largest of n.",
-              generation_tokens_);
-    histogram("vllm:request_params_max_tokens", "max_tokens asked for.", max_tokens_);
+              "Generated tokens of a request's longest answer.",
+              longest_answer_);
+    histogram("vllm:request_params_max_tokens", "max_tokens, cut to what fits.", max_tokens_);
     histogram("vllm:request_prefill_kv_computed_tokens",
               "Prompt tokens computed, not cached.",
               computed_prompt_tokens_);
@@ -298,6 +310,16 @@ std::string Metrics::Render(const std::string& model_name, const api::EngineStat
            "counter",
            "Clients that left before their answer ended.",
            Real(disconnects_));
+    Single(&page,
+           "sparkspan_tool_parse_errors_total",
+           "counter",
+           "Requests of whose answers unreadable tool markup was left out.",
+           Real(dropped_markups_));
+    Single(&page,
+           "sparkspan_tool_markup_dropped_bytes_total",
+           "counter",
+           "Bytes of that markup.",
+           Real(dropped_markup_bytes_));
     page.Family("http_requests_total", "counter", "HTTP requests.");
     for (const auto& [key, count] : http_) {
       const auto& [method, handler, status] = key;

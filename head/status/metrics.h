@@ -39,6 +39,10 @@ class Metrics {
   void ObserveRequest(const RequestSample& sample);
   // `tokens` came `seconds` after the ones before them: so many gaps of an equal share.
   void ObserveTokenGaps(double seconds, std::int64_t tokens);
+  // Once a request, when all its answers have ended: the tokens of the longest.
+  void ObserveLongestAnswer(std::int64_t tokens);
+  // Once a request of whose answers so many bytes of tool markup were left out.
+  void CountDroppedMarkup(std::int64_t bytes);
   void CountRejection(std::string_view reason);
   void CountDisconnect();
   void CountHttp(std::string_view method, std::string_view handler, int status, double seconds);
@@ -52,6 +56,8 @@ class Metrics {
   std::map<std::string, std::uint64_t, std::less<>> rejections_;
   std::map<std::tuple<std::string, std::string, std::string>, std::uint64_t> http_;
   std::uint64_t disconnects_ = 0;
+  std::uint64_t dropped_markups_ = 0;
+  std::uint64_t dropped_markup_bytes_ = 0;
   Histogram time_to_first_token_;
   Histogram inter_token_;
   Histogram time_per_output_token_;
@@ -62,6 +68,7 @@ class Metrics {
   Histogram decode_;
   Histogram prompt_tokens_;
   Histogram generation_tokens_;
+  Histogram longest_answer_;
   Histogram max_tokens_;
   Histogram computed_prompt_tokens_;
   Histogram samples_;

@@ -102,11 +102,13 @@ Json FailureJson(const std::optional<api::FailureStatus>& failure) {
 
 }  // namespace
 
-std::string StatusJson(const std::string& model_name,
-                       const std::string& version,
-                       const api::EngineStatus& engine) {
-  Json root = {{"model", model_name},
-               {"version", version},
+std::string StatusJson(const ServedFacts& served, const api::EngineStatus& engine) {
+  Json root = {{"model", served.model_name},
+               {"encoding_profile", served.encoding_profile},
+               {"context_length_configured", served.context_length},
+               {"context_length", engine.request_tokens_max},
+               {"context_cut", engine.context_cut},
+               {"version", served.version},
                {"state", std::string(api::EngineStateName(engine.state))},
                {"detail", engine.detail},
                {"epoch", engine.epoch},

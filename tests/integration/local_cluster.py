@@ -76,12 +76,16 @@ class LocalCluster:
     `silence_ms` is ten times what a cluster has: a process of a busy machine is no dead one.
     """
 
-    def __init__(self, ranks: int = 2, silence_ms: int = 10_000) -> None:
+    def __init__(self, ranks: int = 2, silence_ms: int = 10_000,
+                 limits: dict[str, Any] | None = None, api: dict[str, Any] | None = None) -> None:
+        self.silence_ms = silence_ms
+        self.limits = limits or {"kv_tokens": 8192}
+        self.api = api or {}
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
         self.port = free_port()
         file = root / "cluster.yaml"
-        file.write_text(self.yaml(ranks, silence_ms, root))
+        file.write_text(self.yaml(ranks, root))
         subprocess.run([BIN / "sparkspan", "certs", "--cluster", file, "--out", root / "tls"],
                        check=True, stdout=subprocess.DEVNULL)
         self.workers = [
@@ -90,15 +94,16 @@ class LocalCluster:
                     root) for rank in range(ranks)]
         self.head = Process("head", [str(BIN / "sparkspan-head"), "--cluster", str(file)], root)
 
-    def yaml(self, ranks: int, silence_ms: int, root: Path) -> str:
+    def yaml(self, ranks: int, root: Path) -> str:
         node = root / "tls" / "local"
         return json.dumps({
             "version": 1, "cluster": "faults", "head": "local",
             "model": {"path": str(Path(MODEL).resolve()), "served_names": ["demo"]},
             "limits": {"context_length": 2048, "sequences": 4, "step_rows": 256,
-                       "kv_tokens": 8192, "memory_reserve": 0},
-            "api": {"address": "127.0.0.1", "port": self.port, "tls": {"plaintext": True}},
-            "timeouts": {"silence_ms": silence_ms},
+                       "memory_reserve": 0} | self.limits,
+            "api": {"address": "127.0.0.1", "port": self.port,
+                    "tls": {"plaintext": True}} | self.api,
+            "timeouts": {"silence_ms": self.silence_ms},
             "control_tls": {"authority": f"{node}/authority.pem", "certificate": f"{node}/node.pem",
                             "key": f"{node}/node.key"},
             "nodes": [{"name": "local", "control": {"interface": "lo", "address": "127.0.0.1"},
@@ -133,12 +138,12 @@ class LocalCluster:
         return "\n".join(f"== {process.name}\n{process.log.read_text(errors='replace')[-6000:]}"
                          for process in self.processes)
 
-    def request(self, method: str, path: str, body: Any = None,
-                timeout: float = 60) -> tuple[int, Any]:
+    def request(self, method: str, path: str, body: Any = None, timeout: float = 60,
+                headers: dict[str, str] | None = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         with contextlib.closing(connection):
             connection.request(method, path, None if body is None else json.dumps(body),
-                               {"Content-Type": "application/json"})
+                               {"Content-Type": "application/json"} | (headers or {}))
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
 

@@ -114,9 +114,12 @@ class OpenAiClientTest(unittest.TestCase):
             joined = self.collect("What is 12 + 30?", max_tokens=200, **fields)
             message = whole.choices[0].message
             self.assertNotIn("</think>", message.content or "")
+            self.assert_same(whole, joined)
+            if not URL:
+                self.assertEqual(whole.choices[0].finish_reason, "stop")
+                self.assertTrue(getattr(message, "reasoning_content", None))
             if whole.choices[0].finish_reason == "stop":
                 self.assertTrue(message.content, "a finished answer must be in content")
-                self.assert_same(whole, joined)
 
     def test_tools(self):
         text = "What is the weather in Paris?"
@@ -143,6 +146,36 @@ class OpenAiClientTest(unittest.TestCase):
         after = self.client.chat.completions.create(
             model=self.model, messages=history, tools=[WEATHER], max_tokens=32, extra_body=OFF)
         self.assertIn(after.choices[0].finish_reason, ("stop", "length", "tool_calls"))
+
+    def test_a_call_that_must_be_made_is_begun(self):
+        clock = {"type": "function", "function": {"name": "get_time", "parameters": {
+            "type": "object", "properties": {"city": {"type": "string"}}}}}
+        for thinking in (OFF, ON):
+            for choice, name in (
+                    ("required", None),
+                    ({"type": "function", "function": {"name": "get_time"}}, "get_time")):
+                # Left to itself it does not call: nothing here asks for a tool.
+                fields = {"tools": [WEATHER, clock], "max_tokens": 300, "extra_body": thinking}
+                answer = self.create("Count from 1 to 3.", tool_choice=choice, **fields)
+                message = answer.choices[0].message
+                self.assertNotIn("DSML", message.content or "")
+                self.assertEqual(answer.choices[0].finish_reason, "tool_calls")
+                call = message.tool_calls[0].function
+                self.assertIsInstance(json.loads(call.arguments), dict)
+                if name is not None:
+                    self.assertEqual(call.name, name)
+
+    def test_json_is_asked_for(self):
+        answer = self.create(
+            'Make a JSON record with name "Ada", age 36, city "Paris".',
+            response_format={"type": "json_object"}, extra_body=OFF)
+        if not URL:
+            self.assertEqual(json.loads(answer.choices[0].message.content),
+                             {"name": "Ada", "age": 36, "city": "Paris"})
+        with self.assertRaises(self.openai.BadRequestError) as caught:
+            self.create("x", response_format={"type": "json_schema", "json_schema": {
+                "name": "n", "schema": {}, "strict": True}})
+        self.assertEqual(caught.exception.param, "response_format.json_schema.strict")
 
     def test_limits_stops_and_seeds(self):
         one = self.create("Count from 1 to 5.", max_tokens=1, extra_body=OFF)

@@ -100,14 +100,23 @@ class ServingTest(unittest.TestCase):
             "POST", "/v1/completions", {"prompt": [5] * (length + 1), "max_tokens": 1})
         self.assertEqual(status, 400)
         self.assertEqual(answer["error"]["code"], "context_length_exceeded")
-        with ThreadPoolExecutor(20) as pool:
-            body = {"prompt": "1 2 3", "max_tokens": 60, "ignore_eos": True, "temperature": 0}
-            answers = list(pool.map(
-                lambda _: self.server.request("POST", "/v1/completions", body), range(20)))
-        texts = {answer["choices"][0]["text"] for status, answer in answers if status == 200}
-        self.assertEqual(len(texts), 1)
-        for status, answer in answers:
-            self.assertTrue(status == 200 or answer["error"]["code"] == "queue_full", answer)
+        body = {"prompt": "1 2 3", "max_tokens": 60, "ignore_eos": True, "temperature": 0}
+        ask = lambda _=None: self.server.request("POST", "/v1/completions", body)  # noqa: E731
+        alone = ask()[1]["choices"][0]["text"]
+        running = [self.server.events(COUNT, **ENDLESS) for _ in range(RUNNING_MAX)]
+        for stream in running:
+            next(stream)
+        with ThreadPoolExecutor(WAITING_MAX) as pool:
+            waiting = [pool.submit(ask) for _ in range(WAITING_MAX)]
+            self.server.wait_for_status("waiting", WAITING_MAX)
+            self.assertEqual(self.server.status()["running"], RUNNING_MAX)
+            self.assertFalse(any(request.done() for request in waiting))
+            for stream in running:
+                stream.close()
+            for request in waiting:
+                status, answer = request.result()
+                self.assertEqual(status, 200)
+                self.assertEqual(answer["choices"][0]["text"], alone)
 
     def test_many_idle_clients_take_no_place(self):
         with contextlib.ExitStack() as idle:
@@ -136,11 +145,33 @@ class ServingTest(unittest.TestCase):
                          ["lo", "lo"])
 
     def test_metrics_count(self):
-        self.server.chat(COUNT)
-        page = self.server.request("GET", "/metrics")[1]
-        for name in ("vllm:num_requests_running", "vllm:generation_tokens_total",
-                     "vllm:time_to_first_token_seconds_bucket", "vllm:kv_cache_usage_perc"):
-            self.assertIn(name, page)
+        def counts():
+            page = self.server.request("GET", "/metrics")[1]
+            return {name: float(value) for name, value in re.findall(
+                r"^([\w:]+(?:\{[^}]*\})?) (\S+)$", page, re.MULTILINE)}
+
+        self.server.wait_for_status("running", 0)
+        before = counts()
+        usage = self.server.request("POST", "/v1/chat/completions", chat_body(COUNT))[1]["usage"]
+        after = counts()
+        labels = '{model_name="demo",engine="0"}'
+
+        def grew(name, label=labels):
+            return after[name + label] - before[name + label]
+
+        self.assertEqual(grew("vllm:generation_tokens_total"), usage["completion_tokens"])
+        self.assertEqual(grew("vllm:prompt_tokens_total"), usage["prompt_tokens"])
+        self.assertEqual(grew("vllm:request_generation_tokens_sum"), usage["completion_tokens"])
+        for name in ("time_to_first_token_seconds", "e2e_request_latency_seconds",
+                     "request_prompt_tokens", "request_params_n"):
+            self.assertEqual(grew(f"vllm:{name}_count"), 1, name)
+        self.assertEqual(grew("vllm:inter_token_latency_seconds_count"),
+                         usage["completion_tokens"] - 1)
+        self.assertEqual(
+            grew("vllm:request_success_total",
+                 labels[:-1] + ',finished_reason="stop"}'), 1)
+        self.assertEqual(after["vllm:num_requests_running" + labels], 0)
+        self.assertEqual(after["vllm:kv_cache_usage_perc" + labels], 0)
 
 
 class LifeTest(unittest.TestCase):

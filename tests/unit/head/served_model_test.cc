@@ -37,6 +37,27 @@ TEST_F(ServedModelTest, JoinsTheConfigurationAndTheCheckpoint) {
   EXPECT_EQ(model->default_thinking.effort, api::ReasoningEffort::kHigh);
 }
 
+TEST_F(ServedModelTest, TakesTheOperatorsChoices) {
+  using engine::config::ReasoningField;
+  config_.api.accept_any_model_name = true;
+  config_.api.max_tokens_cap = 77;
+  config_.api.response_format_in_prompt = false;
+  for (const auto& [field, content, reasoning] :
+       {std::tuple(ReasoningField::kBoth, true, true),
+        std::tuple(ReasoningField::kReasoningContent, true, false),
+        std::tuple(ReasoningField::kReasoning, false, true),
+        std::tuple(ReasoningField::kNone, false, false)}) {
+    config_.api.reasoning_field = field;
+    const auto model = MakeServedModel(config_, *checkpoint_);
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ(model->send_reasoning_content, content);
+    EXPECT_EQ(model->send_reasoning, reasoning);
+    EXPECT_TRUE(model->accept_any_name);
+    EXPECT_EQ(model->max_tokens_cap, 77);
+    EXPECT_FALSE(model->format_in_prompt);
+  }
+}
+
 TEST_F(ServedModelTest, NamesTheKeyThatIsWrong) {
   config_.model.default_thinking = "sometimes";
   EXPECT_THAT(std::string(MakeServedModel(config_, *checkpoint_).status().message()),

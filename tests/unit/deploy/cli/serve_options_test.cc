@@ -43,7 +43,13 @@ TEST(ServeOptionsTest, ReadsEveryFlag) {
                      "--default-thinking",
                      "off",
                      "--api-keys-file",
-                     "keys"};
+                     "keys",
+                     "--accept-any-model-name",
+                     "yes",
+                     "--max-tokens-cap",
+                     "77",
+                     "--reasoning-field",
+                     "reasoning"};
   const auto options = ParseServeOptions(args);
   ASSERT_TRUE(options.ok()) << options.status();
   const engine::config::LocalCluster& cluster = options->cluster;
@@ -54,9 +60,12 @@ TEST(ServeOptionsTest, ReadsEveryFlag) {
   EXPECT_EQ(options->ranks, 3);
   ASSERT_EQ(cluster.devices.size(), 3u);
   EXPECT_EQ(cluster.devices[2].cpu_threads, 2);
-  EXPECT_EQ(cluster.api_address, "127.0.0.2");
-  EXPECT_EQ(cluster.api_port, 8123);
-  EXPECT_EQ(cluster.keys_file, "keys");
+  EXPECT_EQ(cluster.api.address, "127.0.0.2");
+  EXPECT_EQ(cluster.api.port, 8123);
+  EXPECT_EQ(cluster.api.keys_file, "keys");
+  EXPECT_TRUE(cluster.api.accept_any_model_name);
+  EXPECT_EQ(cluster.api.max_tokens_cap, 77);
+  EXPECT_EQ(cluster.api.reasoning_field, engine::config::ReasoningField::kReasoning);
   EXPECT_EQ(cluster.numerics, engine::config::Numerics::kUnquantised);
   EXPECT_EQ(cluster.experts, engine::config::Experts::kWhole);
   EXPECT_EQ(cluster.limits.context_length, 1000);
@@ -75,6 +84,8 @@ TEST(ServeOptionsTest, LeavesLengthsToTheCheckpoint) {
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->ranks, 1);
   EXPECT_FALSE(options->has_context_length);
+  EXPECT_EQ(options->cluster.model.encoding_profile, engine::config::EncodingProfile::kAuto);
+  EXPECT_EQ(options->cluster.api.max_tokens_cap, std::nullopt);
   EXPECT_FALSE(options->has_kv_tokens);
 }
 

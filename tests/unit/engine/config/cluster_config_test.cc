@@ -22,7 +22,14 @@ ClusterConfig Local() {
   cluster.devices = {{DeviceKind::kCpu, 2, 0}, {DeviceKind::kCpu, 3, 0}};
   cluster.control_ports = {7100, 7101};
   cluster.data_ports = {7200, 7201};
-  cluster.keys_file = "/etc/keys";
+  cluster.api.keys_file = "/etc/keys";
+  cluster.api.accept_any_model_name = true;
+  cluster.api.max_tokens_cap = 4096;
+  cluster.api.reasoning_field = ReasoningField::kReasoning;
+  cluster.api.response_format_in_prompt = false;
+  cluster.api.allowed_origins = {"https://a.example:8443", "http://b"};
+  cluster.api.keep_alive_ms = 0;
+  cluster.api.body_bytes_max = 1'000'000;
   cluster.numerics = Numerics::kUnquantised;
   cluster.experts = Experts::kWhole;
   cluster.limits.kv_tokens = 100'000;
@@ -97,7 +104,7 @@ TEST(ClusterConfig, EveryFieldIsInTheCanonicalForm) {
       [](ClusterConfig& c) { c.head = "spark2"; },
       [](ClusterConfig& c) { c.model.path += "x"; },
       [](ClusterConfig& c) { c.model.served_names.push_back("x"); },
-      [](ClusterConfig& c) { c.model.encoding_profile = EncodingProfile::k0731; },
+      [](ClusterConfig& c) { c.model.encoding_profile = EncodingProfile::kPreview; },
       [](ClusterConfig& c) { c.model.default_thinking = "off"; },
       [](ClusterConfig& c) { c.numerics = Numerics::kUnquantised; },
       [](ClusterConfig& c) { c.experts = Experts::kWhole; },
@@ -114,6 +121,14 @@ TEST(ClusterConfig, EveryFieldIsInTheCanonicalForm) {
       [](ClusterConfig& c) { c.api.address = "::1"; },
       [](ClusterConfig& c) { ++c.api.port; },
       [](ClusterConfig& c) { c.api.keys_file = "x"; },
+      [](ClusterConfig& c) { c.api.accept_any_model_name = true; },
+      [](ClusterConfig& c) { c.api.max_tokens_cap = 1; },
+      [](ClusterConfig& c) { c.api.reasoning_field = ReasoningField::kNone; },
+      [](ClusterConfig& c) { c.api.response_format_in_prompt = false; },
+      [](ClusterConfig& c) { c.api.allowed_origins = {"http://x"}; },
+      [](ClusterConfig& c) { ++c.api.keep_alive_ms; },
+      [](ClusterConfig& c) { ++c.api.body_bytes_max; },
+      [](ClusterConfig& c) { ++c.timeouts.queue_ms; },
       [](ClusterConfig& c) { c.api.tls.plaintext = false; },
       [](ClusterConfig& c) { c.control_tls.authority = "x"; },
       [](ClusterConfig& c) { c.control_tls.certificate = "x"; },

@@ -119,6 +119,30 @@ TEST(ParseClusterConfig, MissingKeysAreNamed) {
             "f:15: api.tls.certificate: found nothing; this key is required");
 }
 
+TEST(ParseClusterConfig, WrongOptionsOfTheApiAreNamed) {
+  const auto with = [](const std::string& line) {
+    return FaultWith("  address: 127.0.0.1\n", "  address: 127.0.0.1\n  " + line + "\n");
+  };
+  EXPECT_EQ(with("accept_any_model_name: maybe"),
+            "f:15: api.accept_any_model_name: found 'maybe'; expected true or false");
+  EXPECT_EQ(with("max_tokens_cap: 0"),
+            "f:15: api.max_tokens_cap: found '0'; expected a whole number from 1 to 16777216");
+  EXPECT_EQ(with("reasoning_field: thoughts"),
+            "f:15: api.reasoning_field: found 'thoughts'; expected one of: both, "
+            "reasoning_content, reasoning, none");
+  for (const char* origin : {"example.org", "https://", "https://a.example/page", "https://*"}) {
+    EXPECT_EQ(
+        with("allowed_origins: [\"https://a.example:8443\", \"" + std::string(origin) + "\"]"),
+        "f:15: api.allowed_origins[1]: found '" + std::string(origin) +
+            "'; expected an origin such as https://host:port, or \"*\" for any");
+  }
+  EXPECT_EQ(with("keep_alive_ms: -1"),
+            "f:15: api.keep_alive_ms: found '-1'; expected a whole number from 0 to 86400000");
+  EXPECT_EQ(with("body_bytes_max: 2GiB"),
+            "f:15: api.body_bytes_max: found '2GiB'; expected 1 byte to 1GiB");
+  EXPECT_EQ(with("body_bytes_max: 1MiB"), "none");
+}
+
 TEST(ParseClusterConfig, WrongTypesAndRangesSayWhatIsExpected) {
   EXPECT_EQ(FaultWith("version: 1", "version: 2"),
             "f:1: version: found '2'; expected a whole number from 1 to 1");

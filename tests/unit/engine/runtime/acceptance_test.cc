@@ -4,6 +4,7 @@
 
 #include <array>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -243,6 +244,71 @@ TEST(Acceptance, GreedyTakesDraftsWhileTheyAreTheLargest) {
     }
     EXPECT_EQ(verdict->tokens.back().token, wrong_at < 3 ? right[wrong_at] : best(right[2]));
   }
+}
+
+// Forced tokens come in their order, at once or after the first of their trigger, whatever the rows
+// say and however drafts group them.
+TEST(Acceptance, GivesForcedTokensInsteadOfChosenOnes) {
+  for (const bool with_trigger : {false, true}) {
+    for (const float temperature : {0.0f, 1.0f}) {
+      SamplingParams params = At(temperature);
+      params.top_logprobs = 0;
+      params.forced.tokens = {7, 3, 5};
+      Acceptance acceptance;
+      ForcedProgress progress;
+      std::int64_t generated = 0;
+      const auto judge = [&](const std::vector<Token>& drafts, Token likeliest) {
+        std::vector<float> logits((drafts.size() + 1) * kVocabulary, 0.0f);
+        for (std::size_t row = 0; row <= drafts.size(); ++row) {
+          logits[row * kVocabulary + static_cast<std::size_t>(likeliest)] = 50;
+        }
+        const Verdict verdict = acceptance
+                                    .Judge({.logits = logits,
+                                            .drafts = drafts,
+                                            .draft_logits = logits,
+                                            .position = 9 + generated,
+                                            .generated = generated},
+                                           params,
+                                           nullptr,
+                                           &progress)
+                                    .value();
+        std::vector<Token> tokens;
+        for (const CommittedToken& token : verdict.tokens) {
+          EXPECT_TRUE(token.logprob.has_value());
+          tokens.push_back(token.token);
+        }
+        generated += static_cast<std::int64_t>(tokens.size());
+        return tokens;
+      };
+      using Tokens = std::vector<Token>;
+      if (with_trigger) {
+        params.forced.after = 2;
+        EXPECT_EQ(judge({}, 4), Tokens{4});
+        EXPECT_EQ(judge({}, 2), Tokens{2});
+      }
+      EXPECT_EQ(judge({7, 9}, 1), (Tokens{7, 3}));  // the second draft is not what must come
+      EXPECT_EQ(judge({5, 2}, 2), (Tokens{5, 2, 2}));
+      EXPECT_EQ(judge({}, 1), Tokens{1});  // once only, the trigger's second time too
+    }
+  }
+}
+
+// What is not asked for by a log-probability must not hide that the row is broken.
+TEST(Acceptance, RefusesLogProbabilitiesOfBrokenRows) {
+  SamplingParams params = At(0);
+  params.top_logprobs = 0;
+  params.min_tokens = 1;
+  params.suppressed_until_min_tokens = {3};
+  std::vector<float> logits(kVocabulary, 0.0f);
+  logits[3] = std::numeric_limits<float>::quiet_NaN();
+  Acceptance acceptance;
+  EXPECT_EQ(
+      acceptance
+          .Judge(
+              {.logits = logits, .drafts = {}, .draft_logits = {}, .position = 1}, params, nullptr)
+          .status()
+          .code(),
+      absl::StatusCode::kDataLoss);
 }
 
 // Row i is judged as the token after the drafts before it: penalties count them, min_tokens too.

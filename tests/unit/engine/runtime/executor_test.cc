@@ -121,6 +121,52 @@ TEST_F(ExecutorTest, RunsCloseOpenGrantsAndSpansInThatOrder) {
   EXPECT_TRUE(executor_->blocks_of(SequenceId(1)).empty());
 }
 
+// No token is left to one of two sequences: it says so, step after step until it is closed, and the
+// other one's tokens are those it has alone.
+TEST_F(ExecutorTest, GoesOnWithoutASequenceThatCannotBeSampled) {
+  const Token alone = executor_->Run(First())->sequences[0].tokens[0].token;
+  executor_->Reset(Epoch(2));
+  StepPlan plan = First();
+  plan.epoch = Epoch(2);
+  SamplingParams impossible = Greedy();
+  impossible.allowed_tokens = {4};
+  impossible.min_tokens = 1;
+  impossible.suppressed_until_min_tokens = {4};
+  plan.open.push_back({SequenceId(2), impossible, 10});
+  plan.grants.push_back({SequenceId(2), {1}});
+  plan.spans.insert(plan.spans.begin(), Prefill(2, 0, 10, true));
+  const auto first = executor_->Run(plan);
+  ASSERT_TRUE(first.ok()) << first.status().message();
+  EXPECT_EQ(first->sequences[0].fault, SamplingFault::kNoTokenAllowed);
+  EXPECT_TRUE(first->sequences[0].tokens.empty());
+  EXPECT_EQ(first->sequences[1].fault, SamplingFault::kNone);
+  EXPECT_EQ(first->sequences[1].tokens[0].token, alone);
+
+  StepPlan second = Second();
+  second.epoch = Epoch(2);
+  second.spans = {Decode(2, 10), Decode(1, 10)};
+  const auto in_flight = executor_->Run(second);
+  ASSERT_TRUE(in_flight.ok()) << in_flight.status().message();
+  EXPECT_EQ(in_flight->sequences[0].fault, SamplingFault::kNoTokenAllowed);
+  EXPECT_EQ(in_flight->sequences[1].tokens.size(), 1u);
+
+  StepPlan third = Second();
+  third.epoch = Epoch(2);
+  third.step = Step(3);
+  third.close = {SequenceId(2)};
+  third.spans = {Decode(1, 11)};
+  EXPECT_TRUE(executor_->Run(third).ok());
+}
+
+TEST_F(ExecutorTest, GivesForcedTokens) {
+  StepPlan plan = First();
+  plan.open[0].sampling.forced.tokens = {700, 3};
+  EXPECT_EQ(executor_->Run(plan)->sequences[0].tokens[0].token, 700);
+  StepPlan second = Second();
+  second.spans = {Decode(1, 10)};
+  EXPECT_EQ(executor_->Run(second)->sequences[0].tokens[0].token, 3);
+}
+
 TEST_F(ExecutorTest, GoesOnFromTheLastCommittedToken) {
   const Token chosen = executor_->Run(First())->sequences[0].tokens[0].token;
   StepPlan plan = Second();

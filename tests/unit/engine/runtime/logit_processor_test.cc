@@ -34,6 +34,17 @@ std::vector<float> Process(const std::vector<float>& logits,
   return {processed.begin(), processed.end()};
 }
 
+TEST(LogitProcessor, ForbidsAllButAllowedTokens) {
+  SamplingParams params;
+  params.allowed_tokens = {0, 2};
+  params.logit_bias = {{2, 1.0f}, {3, 9.0f}};
+  EXPECT_EQ(Process({1, 2, 3, 4}, params), (std::vector<float>{1, kForbidden, 4, kForbidden}));
+  params.min_tokens = 1;
+  params.suppressed_until_min_tokens = {0};
+  EXPECT_EQ(Process({1, 2, 3, 4}, params),
+            (std::vector<float>{kForbidden, kForbidden, 4, kForbidden}));
+}
+
 TEST(LogitProcessor, HandsBackTheRowWhereNothingApplies) {
   const std::vector<float> logits = {1, 2, 3};
   LogitProcessor processor;

@@ -76,6 +76,14 @@ SamplingParams RandomSampling(Draws* draws) {
   for (Token token = draws->Int(0, 9); draws->Coin(); ++token) {
     sampling.logit_bias.push_back({token, draws->Coin() ? -kInfinity : draws->Float(-100, 100)});
   }
+  if (draws->Coin()) {
+    sampling.allowed_tokens = draws->Ints(5);
+  }
+  if (draws->Coin()) {
+    sampling.forced.tokens = draws->Ints(5);
+    sampling.forced.after =
+        draws->Coin() ? std::optional(draws->Int(0, Draws::kInt32Max)) : std::nullopt;
+  }
   sampling.acceptance = draws->Coin() ? AcceptanceRule::kRejection : AcceptanceRule::kSharedNoise;
   return sampling;
 }
@@ -131,6 +139,11 @@ StepResult RandomResult(Draws* draws) {
     tokens.sequence = draws->NextSequence();
     tokens.position = draws->Number(0, PlanLimits::kPositionMax - 40);
     tokens.drafted = draws->Int(0, PlanLimits::kDraftTokensMax);
+    if (draws->Count(3) == 0) {
+      tokens.fault =
+          draws->Coin() ? SamplingFault::kNoTokenAllowed : SamplingFault::kLogitsNotFinite;
+      continue;
+    }
     tokens.accepted = draws->Int(0, tokens.drafted);
     tokens.proposed = draws->Int(0, PlanLimits::kDraftTokensMax);
     if (draws->Coin()) {

@@ -77,6 +77,56 @@ StepResult Answer(const StepPlan& plan, Token token) {
   return result;
 }
 
+// With two plans in flight the second has rows of the sequence already when the fault is known.
+TEST(Scheduler, EndsARequestThatCannotBeSampledAlone) {
+  SchedulerOptions options = Options();
+  options.plans_in_flight_max = 2;
+  Scheduler scheduler = Make(options);
+  ASSERT_TRUE(scheduler.Admit(Prompt(10, 5), kNow).ok());
+  ASSERT_TRUE(scheduler.Admit(Prompt(10, 5), kNow).ok());
+  const StepPlan first = scheduler.Plan(kNow);
+  const StepPlan second = scheduler.Plan(kNow);
+  const auto faulty = [](const StepPlan& plan) {
+    StepResult result = Answer(plan, 9);
+    result.sequences[0].tokens.clear();
+    result.sequences[0].fault = runtime::SamplingFault::kNoTokenAllowed;
+    return result;
+  };
+  const auto events = scheduler.Absorb(faulty(first));
+  ASSERT_TRUE(events.ok()) << events.status().message();
+  ASSERT_EQ(events->size(), 2u);
+  EXPECT_EQ((*events)[0].finish,
+            (Finish{.reason = FinishReason::kFault,
+                    .token = {},
+                    .fault = runtime::SamplingFault::kNoTokenAllowed}));
+  EXPECT_TRUE((*events)[0].tokens.empty());
+  EXPECT_FALSE((*events)[1].finish.has_value());
+  EXPECT_EQ(scheduler.Absorb(faulty(second))->size(), 1u);
+  const StepPlan third = scheduler.Plan(kNow);
+  EXPECT_THAT(third.close, ElementsAre(SequenceId(1)));
+  EXPECT_THAT(Spans(third), ElementsAre("2:11=!"));
+  // A fault comes without tokens, and tokens without a fault.
+  StepResult wrong = Answer(third, 9);
+  wrong.sequences[0].fault = runtime::SamplingFault::kLogitsNotFinite;
+  EXPECT_FALSE(scheduler.Absorb(wrong).ok());
+}
+
+TEST(Scheduler, HoldsAtMostWhatBlocksAndContextAllow) {
+  SchedulerOptions options = Options();
+  options.kv_blocks = 2;
+  options.kv_block_tokens = 256;
+  options.context_tokens_max = 1000;
+  EXPECT_EQ(Make(options).RequestTokensMax(), 513);
+  EXPECT_TRUE(Make(options).Admit(Prompt(13, 500), kNow).ok());
+  EXPECT_FALSE(Make(options).Admit(Prompt(14, 500), kNow).ok());
+  options.draft_tokens_max = 5;
+  EXPECT_EQ(Make(options).RequestTokensMax(), 507);
+  EXPECT_TRUE(Make(options).Admit(Prompt(7, 500), kNow).ok());
+  EXPECT_FALSE(Make(options).Admit(Prompt(8, 500), kNow).ok());
+  options.context_tokens_max = 100;
+  EXPECT_EQ(Make(options).RequestTokensMax(), 100);
+}
+
 TEST(Scheduler, PrefillsInChunksThatEndAtMultiplesOf128) {
   SchedulerOptions options = Options();
   options.step_rows_max = 300;
@@ -107,7 +157,7 @@ TEST(Scheduler, PrefillsInChunksThatEndAtMultiplesOf128) {
   plan = scheduler.Plan(kNow);
   EXPECT_THAT(Spans(plan), ElementsAre("1:701=!"));
   events = *scheduler.Absorb(Answer(plan, 9));
-  EXPECT_EQ(events[0].finish, (Finish{FinishReason::kLength, std::nullopt}));
+  EXPECT_EQ(events[0].finish, (Finish{.reason = FinishReason::kLength, .token = {}}));
   ASSERT_TRUE(scheduler.HasWork());
   plan = scheduler.Plan(kNow);
   EXPECT_THAT(plan.close, ElementsAre(SequenceId(1)));
@@ -205,7 +255,7 @@ TEST(Scheduler, PlansAheadWithoutKnowingTheTokens) {
   EXPECT_THAT(Spans(second), ElementsAre("1:4=!"));
   EXPECT_FALSE(scheduler.HasWork());
   const auto events = *scheduler.Absorb(Answer(first, 7));
-  EXPECT_EQ(events[0].finish, (Finish{FinishReason::kStop, 7}));
+  EXPECT_EQ(events[0].finish, (Finish{.reason = FinishReason::kStop, .token = 7}));
   const StepPlan third = scheduler.Plan(kNow);
   EXPECT_THAT(third.close, ElementsAre(SequenceId(1)));
   // The token that was planned before the end was known is nobody's.
@@ -236,7 +286,7 @@ TEST(Scheduler, EndTokensEndOnlyAfterMinTokens) {
     ++tokens;
   }
   EXPECT_EQ(tokens, 3);
-  EXPECT_EQ(finish, (Finish{FinishReason::kStop, 7}));
+  EXPECT_EQ(finish, (Finish{.reason = FinishReason::kStop, .token = 7}));
 }
 
 TEST(Scheduler, TakesDraftsAndCutsThemAtTheEnd) {
@@ -273,7 +323,7 @@ TEST(Scheduler, TakesDraftsAndCutsThemAtTheEnd) {
   events = *scheduler.Absorb(result);
   EXPECT_EQ(events[0].tokens.size(), 2u);
   EXPECT_EQ(events[0].accepted, 2);
-  EXPECT_EQ(events[0].finish, (Finish{FinishReason::kStop, 7}));
+  EXPECT_EQ(events[0].finish, (Finish{.reason = FinishReason::kStop, .token = 7}));
   const ScheduleStats stats = scheduler.Stats();
   EXPECT_EQ(stats.drafts_total, 2u);
   EXPECT_EQ(stats.draft_tokens_total, 8u);

@@ -134,6 +134,77 @@ TEST(ModelCodecTest, ReadsAnswersInBothVocabularies) {
   EXPECT_EQ(ids.size(), kFolders.size());
 }
 
+// The tokens that are given must be those that the whole text has: a model never saw others.
+TEST(ModelCodecTest, BeginsTheCallThatMustBeMade) {
+  const std::string call = "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"get_time2\">\n";
+  const std::string rest =
+      "<｜DSML｜parameter name=\"a\" string=\"false\">1</｜DSML｜parameter>\n</｜DSML｜invoke>\n"
+      "</｜DSML｜tool_calls><｜end▁of▁sentence｜>";
+  const std::string head = R"({"messages": [{"role": "user", "content": "q"}], "tools": [)"
+                           R"({"function": {"name": "f"}}, {"function": {"name": "get_time2"}}],)";
+  for (const std::string& folder : kFolders) {
+    const ModelCodec& codec = Codec(folder);
+    for (const char* choice : {R"("required")",
+                               R"({"type":"function","function":{"name":)"
+                               R"("get_time2"}})"}) {
+      for (const bool thinks : {true, false}) {
+        const ChatRequest request = Request(head + R"("tool_choice": )" + choice +
+                                            (thinks ? "}" : R"(, "reasoning_effort": "none"})"));
+        const auto prompt = Tokens(codec, codec.RenderChat(request).value());
+        const auto forced = codec.BeginCall(prompt, request);
+        ASSERT_TRUE(forced.ok()) << forced.status().message();
+        EXPECT_EQ(forced->after.has_value(), thinks);
+        const std::vector<engine::Token> whole = Tokens(codec, call + rest);
+        ASSERT_LT(forced->tokens.size(), whole.size());
+        EXPECT_TRUE(std::equal(forced->tokens.begin(), forced->tokens.end(), whole.begin()));
+        EXPECT_EQ(codec.Decode(forced->tokens),
+                  choice[0] == '{' ? call : call.substr(0, call.find(" name")));
+        const auto answer = Answered(codec, request, (thinks ? "r</think>" : "") + call + rest);
+        ASSERT_EQ(answer->calls().size(), 1u);
+        EXPECT_EQ(answer->content(), "");
+      }
+    }
+  }
+  // The only tool is named in full.
+  const ChatRequest only = Request(R"({"messages": [{"role": "user", "content": "q"}], "tools":
+      [{"function": {"name": "f"}}], "tool_choice": "required"})");
+  const auto prompt = Tokens(Codec(kFolders[0]), Codec(kFolders[0]).RenderChat(only).value());
+  EXPECT_THAT(Codec(kFolders[0]).Decode(Codec(kFolders[0]).BeginCall(prompt, only)->tokens),
+              EndsWith("name=\"f\">\n"));
+}
+
+TEST(ModelCodecTest, AsksForTheFormatInTheSystemMessage) {
+  const std::string format = R"("response_format": {"type": "json_schema", "json_schema":
+      {"name": "n", "schema": {"type": "object", "x": 1e-7}}}})";
+  const std::string text =
+      "\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n"
+      "{\"type\": \"object\", \"x\": 1e-07}<｜User｜>q";
+  EXPECT_THAT(Prompt(R"({"messages": [{"role": "user", "content": "q"}], )" + format),
+              HasSubstr("<｜begin▁of▁sentence｜>" + text));
+  EXPECT_THAT(Prompt(R"({"messages": [{"role": "system", "content": "s"},
+                                      {"role": "user", "content": "q"}], )" +
+                     format),
+              HasSubstr("<｜begin▁of▁sentence｜>s" + text));
+  EXPECT_THAT(Prompt(R"({"messages": [{"role": "user", "content": "q"}],
+                         "response_format": {"type": "json_object"}})"),
+              HasSubstr("reply:\n{\"type\": \"json_object\"}<｜User｜>q"));
+}
+
+TEST(ModelCodecTest, FillsInBetweenTwoTexts) {
+  EXPECT_EQ(Codec(kFolders[0]).RenderInfill("a", "b").value(),
+            "<｜fim▁begin｜>a<｜fim▁hole｜>b<｜fim▁end｜>");
+}
+
+// Also where the text ends before the model does.
+TEST(ModelCodecTest, CountsTheMarkupItDrops) {
+  EXPECT_GT(Answered(Codec(kFolders[0]),
+                     Request(kWithTool),
+                     "r</think>c\n\n<｜DSML｜tool_calls>\nstray text</｜DSML｜tool_calls>")
+                ->dropped_markup_bytes(),
+            0);
+  EXPECT_EQ(Answered(Codec(kFolders[0]), Request(kWithTool), kCall)->dropped_markup_bytes(), 0);
+}
+
 TEST(ModelCodecTest, LeavesOutCallsOfToolsThatWereNotOffered) {
   const auto answer = Answered(
       Codec(kFolders[0]), Request(R"({"messages": [{"role": "user", "content": "q"}]})"), kCall);

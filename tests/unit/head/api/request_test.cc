@@ -69,7 +69,7 @@ const std::vector<BadField> kBadFields = {
     {R"("logit_bias":{"5":"1"})", "logit_bias.5", kInvalid},
     {R"("bad_words":["x"])", "bad_words", kUnsupported},
     {R"("allowed_token_ids":[])", "allowed_token_ids", kInvalid},
-    {R"("allowed_token_ids":[5])", "allowed_token_ids", kUnsupported},
+    {R"("allowed_token_ids":[300])", "allowed_token_ids", kInvalid},
     {R"("stop":"")", "stop", kInvalid},
     {R"("stop":["a",""])", "stop", kInvalid},
     {R"("stop":[1])", "stop", kInvalid},
@@ -99,7 +99,13 @@ const std::vector<BadField> kBadFields = {
     {R"("top_logprobs":2)", "top_logprobs", kInvalid},
     {R"("logprobs":true,"top_logprobs":21)", "top_logprobs", kInvalid},
     {R"("prompt_logprobs":1)", "prompt_logprobs", kUnsupported},
-    {R"("response_format":{"type":"json_object"})", "response_format", kUnsupported},
+    {R"("response_format":{"type":"structural_tag"})", "response_format", kUnsupported},
+    {R"("response_format":{"type":"json_schema","json_schema":{"name":"n"}})",
+     "response_format.json_schema.schema",
+     "missing_required_parameter"},
+    {R"("response_format":{"type":"json_schema","json_schema":{"schema":{},"strict":true}})",
+     "response_format.json_schema.strict",
+     kUnsupported},
     {R"("response_format":{"type":"json_schema"})", "response_format", kInvalid},
     {R"("response_format":{"type":"xml"})", "response_format.type", kInvalid},
     {R"("guided_json":{})", "guided_json", kUnsupported},
@@ -124,9 +130,6 @@ const std::vector<BadField> kBadFields = {
      kInvalid},
     {R"("tool_choice":"required")", "tool_choice", kInvalid},
     {R"("tool_choice":"sometimes")", "tool_choice", kInvalid},
-    {R"("tools":[{"function":{"name":"a"}}],"tool_choice":"required")",
-     "tool_choice",
-     kUnsupported},
     {R"("tools":[{"function":{"name":"a"}}],"tool_choice":)"
      R"({"type":"function","function":{"name":"b"}})",
      "tool_choice",
@@ -138,7 +141,9 @@ const std::vector<BadField> kBadFields = {
     {R"("chat_template_kwargs":[])", "chat_template_kwargs", kInvalid},
     {R"("chat_template_kwargs":{"thinking":1})", "chat_template_kwargs.thinking", kInvalid},
     {R"("thinking_token_budget":10)", "thinking_token_budget", kUnsupported},
+    {R"("thinking_token_budget":1000000000)", "thinking_token_budget", kUnsupported},
     {R"("thinking_token_budget":-1)", "thinking_token_budget", kInvalid},
+    {R"("request_id":5)", "request_id", kInvalid},
     {R"("include_reasoning":"no")", "include_reasoning", kInvalid},
     {R"("continue_final_message":true)", "continue_final_message", kInvalid},
     {R"("continue_final_message":true,"add_generation_prompt":true)",
@@ -344,14 +349,123 @@ TEST(ChatRequestTest, NoToolsAreRenderedWhenNoneMayBeCalled) {
   EXPECT_EQ(allowed->tools[0].name, "b");
 }
 
+TEST(ChatRequestTest, ReadsWhichCallMustBeMade) {
+  const auto read = [](const std::string& choice) {
+    const std::string tools = R"("tools":[{"function":{"name":"a"}},{"function":{"name":"b"}}])";
+    return ParseChatRequest(ChatBody(tools + ",\"tool_choice\":" + choice), TestModel());
+  };
+  const auto any = read("\"required\"");
+  EXPECT_TRUE(any->must_call);
+  EXPECT_EQ(any->must_call_name, "");
+  const auto named = read(R"({"type":"function","function":{"name":"b"}})");
+  EXPECT_TRUE(named->must_call);
+  EXPECT_EQ(named->must_call_name, "b");
+  EXPECT_EQ(named->tools.size(), 2u);
+  const auto one_of = read(R"({"type":"allowed_tools","allowed_tools":{"mode":"required",)"
+                           R"("tools":[{"function":{"name":"b"}}]}})");
+  EXPECT_TRUE(one_of->must_call);
+  EXPECT_EQ(one_of->tools.size(), 1u);
+  EXPECT_FALSE(read("\"auto\"")->must_call);
+  EXPECT_FALSE(read("\"none\"")->must_call);
+  EXPECT_EQ(read(R"({"type":"function","function":{"name":"c"}})").error().param, "tool_choice");
+}
+
+// The first fault is the answer, however many there are.
+TEST(ChatRequestTest, BoundsToolsAndNamesTheFirstDuplicate) {
+  const auto tools = [](std::size_t count) {
+    std::string list;
+    for (std::size_t i = 0; i < count; ++i) {
+      list += (i == 0 ? "" : ",") + std::string(R"({"function":{"name":"f)") +
+              std::to_string(i % 2000) + "\"}}";
+    }
+    return ChatBody("\"tools\":[" + list + "]");
+  };
+  EXPECT_TRUE(ParseChatRequest(tools(2000), TestModel()).ok());
+  EXPECT_EQ(ParseChatRequest(tools(2048), TestModel()).error().param, "tools.2000.function.name");
+  const auto many = ParseChatRequest(tools(2049), TestModel());
+  EXPECT_EQ(many.error().param, "tools");
+  EXPECT_NE(many.error().message.find("2049"), std::string::npos);
+}
+
+std::string Ids(std::int32_t first, std::int32_t last) {
+  std::string list;
+  for (std::int32_t id = first; id <= last; ++id) {
+    list += (id == first ? "" : ",") + std::to_string(id);
+  }
+  return "[" + list + "]";
+}
+
+TEST(ChatRequestTest, BoundsAndSortsTokenSets) {
+  const auto request = ParseChatRequest(
+      ChatBody(R"("stop_token_ids":[7,3,7],"allowed_token_ids":[9,8,9])"), TestModel());
+  ASSERT_TRUE(request.ok()) << request.error().message;
+  EXPECT_EQ(request->common.stop_token_ids, (std::vector<engine::Token>{3, 7}));
+  EXPECT_EQ(request->common.sampling.allowed_tokens, (std::vector<engine::Token>{8, 9}));
+  ServedModel large = TestModel();
+  large.vocabulary_size = 1 << 20;
+  EXPECT_TRUE(ParseChatRequest(ChatBody("\"stop_token_ids\":" + Ids(0, 1023)), large).ok());
+  const auto many = ParseChatRequest(ChatBody("\"stop_token_ids\":" + Ids(0, 1024)), large);
+  ASSERT_FALSE(many.ok());
+  EXPECT_EQ(many.error().param, "stop_token_ids");
+  EXPECT_NE(many.error().message.find("1025"), std::string::npos);
+}
+
+// EOS, token 1 here, cannot come before min_tokens either.
+TEST(ChatRequestTest, RefusesWhatLeavesNoToken) {
+  const auto param = [](const std::string& fields) {
+    const auto request = ParseChatRequest(ChatBody(fields), TestModel());
+    return request.ok() ? "" : request.error().param;
+  };
+  const std::string all_but_eos = "\"stop_token_ids\":[0," + Ids(2, 299).substr(1);
+  EXPECT_EQ(param(all_but_eos), "");
+  EXPECT_EQ(param(all_but_eos + ",\"min_tokens\":1"), "stop_token_ids");
+  EXPECT_EQ(param(all_but_eos + ",\"min_tokens\":1,\"ignore_eos\":true"), "");
+  EXPECT_EQ(param("\"stop_token_ids\":" + Ids(2, 299) + ",\"min_tokens\":1"), "");
+  EXPECT_EQ(param(R"("allowed_token_ids":[1,5],"stop_token_ids":[5],"min_tokens":1)"),
+            "stop_token_ids");
+  EXPECT_EQ(param(R"("allowed_token_ids":[1,5],"stop_token_ids":[5])"), "");
+}
+
+TEST(ChatRequestTest, ReadsTheFormatOfTheAnswer) {
+  const auto format = [](const std::string& value, bool in_prompt = true) {
+    ServedModel model = TestModel();
+    model.format_in_prompt = in_prompt;
+    return ParseChatRequest(ChatBody("\"response_format\":" + value), model);
+  };
+  EXPECT_EQ(format(R"({"type":"text"})")->format, std::nullopt);
+  EXPECT_EQ(format(R"({"type":"json_object"})")->format, R"({"type": "json_object"})");
+  const std::string schema =
+      R"({"type":"json_schema","json_schema":{"name":"n","schema":{"z":1,"a":[]}}})";
+  EXPECT_EQ(format(schema)->format, R"({"z": 1, "a": []})");
+  EXPECT_EQ(format(schema, false).error().code, kUnsupported);
+  const std::string large(std::size_t{256} << 10, 'x');
+  EXPECT_EQ(format(R"({"type":"json_schema","json_schema":{"schema":{"a":")" + large + "\"}}}")
+                .error()
+                .param,
+            "response_format.json_schema.schema");
+}
+
+TEST(ChatRequestTest, TakesAnIdThatCanBeEchoed) {
+  EXPECT_EQ(ParseChatRequest(ChatBody(R"("request_id":"job-7")"), TestModel())->common.request_id,
+            "job-7");
+  for (const char* id : {"", "two words", "\\u00e9"}) {
+    EXPECT_EQ(ParseChatRequest(ChatBody("\"request_id\":\"" + std::string(id) + "\""), TestModel())
+                  ->common.request_id,
+              "")
+        << id;
+  }
+}
+
 TEST(CompletionRequestTest, ReadsPrompts) {
   const ServedModel model = TestModel();
   EXPECT_EQ(ParseCompletionRequest(R"({"prompt":"x"})", model)->common.max_tokens, 16);
-  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":["x"]})", model)->prompt, "x");
-  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":[1,2]})", model)->prompt_tokens,
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":["x"]})", model)->prompts[0].text, "x");
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":[1,2]})", model)->prompts[0].tokens,
             (std::vector<engine::Token>{1, 2}));
-  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":[[1,2]]})", model)->prompt_tokens,
-            (std::vector<engine::Token>{1, 2}));
+  const auto batch = ParseCompletionRequest(R"({"prompt":[[1,2],[3]]})", model);
+  ASSERT_EQ(batch->prompts.size(), 2u);
+  EXPECT_EQ(batch->prompts[1].tokens, (std::vector<engine::Token>{3}));
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":["a","b"]})", model)->prompts[1].text, "b");
   EXPECT_EQ(
       ParseCompletionRequest(R"({"prompt":"x","logprobs":3})", model)->common.sampling.top_logprobs,
       3);
@@ -360,13 +474,19 @@ TEST(CompletionRequestTest, ReadsPrompts) {
                            R"({"prompt":[]})",
                            R"({"prompt":[300]})",
                            R"({"prompt":[1,"x"]})",
-                           R"({"prompt":["a","b"]})",
                            R"({"prompt":3})"}) {
     const auto request = ParseCompletionRequest(body, model);
     ASSERT_FALSE(request.ok()) << body;
     EXPECT_EQ(request.error().param, "prompt") << body;
   }
-  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":"x","suffix":"y"})", model).error().param,
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":["a",""]})", model).error().param, "prompt.1");
+  std::string many = R"({"prompt":["x")";
+  for (int i = 0; i < 128; ++i) {
+    many += R"(,"x")";
+  }
+  EXPECT_EQ(ParseCompletionRequest(many + "]}", model).error().param, "prompt");
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":"x","suffix":"y"})", model)->suffix, "y");
+  EXPECT_EQ(ParseCompletionRequest(R"({"prompt":[5],"suffix":"y"})", model).error().param,
             "suffix");
   EXPECT_EQ(ParseCompletionRequest(R"({"prompt":"x","logprobs":21})", model).error().param,
             "logprobs");

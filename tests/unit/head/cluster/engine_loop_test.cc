@@ -102,6 +102,70 @@ TEST_F(EngineLoopTest, GivesEachRequestItsTokensAndOneFinish) {
   EXPECT_GT(status.steps_total, 0u);
 }
 
+// A request for which no token can be chosen ends alone: the epoch and the others go on.
+TEST_F(EngineLoopTest, EndsOnlyTheRequestThatCannotBeSampled) {
+  using engine::runtime::SamplingFault;
+  for (const auto& [fault, code] :
+       {std::pair(SamplingFault::kNoTokenAllowed, absl::StatusCode::kInvalidArgument),
+        std::pair(SamplingFault::kLogitsNotFinite, absl::StatusCode::kDataLoss)}) {
+    cluster_.faulty = engine::SequenceId(2);
+    cluster_.sampling_fault = fault;
+    Start();
+    WaitForState(api::EngineState::kReady);
+    std::vector<std::shared_ptr<GenerationStream>> streams;
+    for (int i = 0; i < 3; ++i) {
+      streams.push_back(loop_->Submit(Request(5, 20)).value());
+    }
+    for (int i = 0; i < 3; ++i) {
+      std::optional<api::GenerationFinish> finish;
+      const std::vector<Token> tokens = Drain(*streams[static_cast<std::size_t>(i)], &finish);
+      ASSERT_TRUE(finish.has_value());
+      EXPECT_EQ(finish->reason, i == 1 ? FinishReason::kError : FinishReason::kLength);
+      EXPECT_EQ(finish->error.code(), i == 1 ? code : absl::StatusCode::kOk);
+      EXPECT_EQ(tokens.size(), i == 1 ? 0u : 20u);
+    }
+    EXPECT_EQ(loop_->Status().epoch, 100u);
+    EXPECT_EQ(loop_->Status().state, api::EngineState::kReady);
+    const engine::Time deadline = Soon();
+    while (loop_->Status().kv_blocks_used > 0 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_EQ(loop_->Status().kv_blocks_used, 0) << "the faulty sequence was never closed";
+    loop_.reset();
+  }
+}
+
+TEST_F(EngineLoopTest, EndsARequestThatWaitsForTooLong) {
+  options_.queue_timeout = std::chrono::milliseconds(20);
+  Start();
+  WaitForState(api::EngineState::kReady);
+  std::vector<std::shared_ptr<GenerationStream>> running;
+  for (int i = 0; i < 4; ++i) {
+    running.push_back(loop_->Submit(Request(1, kEndless)).value());
+  }
+  const auto waiting = loop_->Submit(Request(1, 5)).value();
+  std::optional<api::GenerationFinish> finish;
+  EXPECT_TRUE(Drain(*waiting, &finish).empty());
+  ASSERT_TRUE(finish.has_value());
+  EXPECT_EQ(finish->error.code(), absl::StatusCode::kDeadlineExceeded);
+  for (const auto& stream : running) {
+    EXPECT_FALSE(stream->done()) << "who runs is not overdue";
+    stream->Cancel();
+  }
+}
+
+TEST_F(EngineLoopTest, SaysWhatThePoolMakesOfTheContext) {
+  cluster_.shape.kv_blocks = 2;
+  Start();
+  EXPECT_EQ(loop_->Readiness().running_max, 4);
+  WaitForState(api::EngineState::kReady);
+  // The last token is never run.
+  EXPECT_EQ(loop_->Readiness().request_tokens_max, 2 * 256 + 1);
+  EXPECT_THAT(loop_->Status().context_cut, HasSubstr("holds 513 tokens"));
+  EXPECT_TRUE(loop_->Submit(Request(500, 13)).ok());
+  EXPECT_EQ(loop_->Submit(Request(500, 14)).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(EngineLoopTest, StopsAtAnEndToken) {
   Start();
   WaitForState(api::EngineState::kReady);

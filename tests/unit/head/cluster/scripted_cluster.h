@@ -67,6 +67,14 @@ class ScriptedCluster final : public engine::runtime::Cluster {
       }
       tokens.proposed = span.propose ? shape.draft_tokens_max : 0;
       tokens.confidence.assign(static_cast<std::size_t>(tokens.proposed), 3.0f);
+      if (span.sequence == faulty) {
+        tokens = {.sequence = span.sequence,
+                  .position = position,
+                  .tokens = {},
+                  .drafted = span.draft_tokens_max,
+                  .confidence = {},
+                  .fault = sampling_fault};
+      }
       result.sequences.push_back(std::move(tokens));
     }
     return result;
@@ -115,6 +123,9 @@ class ScriptedCluster final : public engine::runtime::Cluster {
   std::function<absl::Status(const engine::runtime::StepPlan&)> before_result;
   std::atomic<bool> accepts_drafts{true};
   engine::Epoch newest_epoch;  // that a rank has served. Set before the loop starts
+  // For this sequence no token can be chosen. Set before the loop starts.
+  std::optional<engine::SequenceId> faulty;
+  engine::runtime::SamplingFault sampling_fault = engine::runtime::SamplingFault::kNoTokenAllowed;
 
  private:
   mutable std::mutex mutex_;

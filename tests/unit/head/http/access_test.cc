@@ -62,6 +62,36 @@ TEST_F(ServiceTest, TheStatusIsBehindTheKeyAndThePageIsEmpty) {
   }
 }
 
+TEST_F(ServiceTest, HealthTellsStrangersWhichRankIsLostAndNoMore) {
+  ServiceOptions options;
+  options.api_keys = {"secret"};
+  Start(options);
+  api::EngineStatus status;
+  status.state = api::EngineState::kDegraded;
+  status.detail = "rank 1 (node spark2, 192.168.1.11:7100) is lost: enp1s0f0np0 lost its link";
+  status.ranks.resize(2);
+  status.ranks[0].state = "waiting";
+  status.ranks[1].rank = 1;
+  status.ranks[1].node = "spark2";
+  status.ranks[1].state = "lost";
+  status.ranks[1].detail = status.detail;
+  generator_.SetStatus(status);
+  const httplib::Headers key = {{"x-api-key", "secret"}};
+  for (const char* path : {"/health", "/ready", "/ping"}) {
+    const httplib::Result stranger = client_->Get(path);
+    EXPECT_EQ(stranger->status, 503);
+    EXPECT_EQ(json::parse(stranger->body)["error"]["message"],
+              "The engine is degraded. Rank 1 is lost.");
+    EXPECT_NE(client_->Get(path, key)->body.find(status.detail), std::string::npos);
+  }
+  client_->set_default_headers(key);
+  EXPECT_NE(Chat({}, 503).dump().find(status.detail), std::string::npos);
+  status.state = api::EngineState::kStarting;
+  generator_.SetStatus(status);
+  client_->set_default_headers({});
+  EXPECT_EQ(client_->Get("/health")->body.find("192.168"), std::string::npos);
+}
+
 TEST_F(ServiceTest, KeysAreNeitherAnsweredNorLogged) {
   ServiceOptions options;
   options.api_keys = {"right-secret"};

@@ -18,7 +18,9 @@ constexpr engine::Token kEos = 256;
 constexpr engine::Token kThinkEnd = 257;
 constexpr engine::Token kCallBegin = 258;  // Of a function named "f"; its arguments follow.
 constexpr engine::Token kCallEnd = 259;
-constexpr std::int32_t kVocabulary = 260;
+constexpr engine::Token kBadMarkup = 260;  // Dropped.
+constexpr std::int64_t kBadMarkupBytes = 7;
+constexpr std::int32_t kVocabulary = 261;
 
 // Bytes are tokens. Reads reasoning up to kThinkEnd when the prompt ends in '?'.
 class ByteReader final : public api::OutputReader {
@@ -40,6 +42,9 @@ class ByteReader final : public api::OutputReader {
       in_call_ = false;
       return {{Kind::kCallEnd, "", call_, ""}};
     }
+    if (token == kBadMarkup) {
+      dropped_markup_bytes_ += kBadMarkupBytes;
+    }
     if (token >= kEos) {
       return {};
     }
@@ -58,12 +63,14 @@ class ByteReader final : public api::OutputReader {
 
   std::vector<api::OutputPiece> Finish(bool) override { return {}; }
   std::int64_t reasoning_tokens() const override { return reasoning_tokens_; }
+  std::int64_t dropped_markup_bytes() const override { return dropped_markup_bytes_; }
 
  private:
   bool in_reasoning_;
   bool in_call_ = false;
   std::int32_t call_ = -1;
   std::int64_t reasoning_tokens_ = 0;
+  std::int64_t dropped_markup_bytes_ = 0;
   std::string bytes_;
 };
 
@@ -75,6 +82,18 @@ class ByteCodec final : public api::TextCodec {
       text += message.content;
     }
     return text + (request.thinking.on ? "?" : "!");
+  }
+  absl::StatusOr<std::string> RenderInfill(std::string_view prefix,
+                                           std::string_view suffix) const override {
+    return std::string(prefix) + "[" + std::string(suffix) + "]";
+  }
+  absl::StatusOr<engine::runtime::ForcedTokens> BeginCall(std::span<const engine::Token> prompt,
+                                                          const api::ChatRequest&) const override {
+    engine::runtime::ForcedTokens forced{.after = {}, .tokens = {kCallBegin}};
+    if (prompt.back() == '?') {
+      forced.after = kThinkEnd;
+    }
+    return forced;
   }
   absl::StatusOr<std::vector<engine::Token>> Encode(std::string_view text) const override {
     std::vector<engine::Token> tokens;
@@ -126,9 +145,18 @@ class FakeGenerator final : public api::Generator {
     streams_.push_back(stream);
     return stream;
   }
-  api::EngineStatus Status() const override {
+  api::EngineReadiness Readiness() const override {
     const std::lock_guard lock(mutex_);
     return status_;
+  }
+  api::EngineStatus Status() const override {
+    const std::lock_guard lock(mutex_);
+    ++status_calls_;
+    return status_;
+  }
+  int status_calls() const {
+    const std::lock_guard lock(mutex_);
+    return status_calls_;
   }
   void FlushPrefixCache() override {}
 
@@ -172,6 +200,7 @@ class FakeGenerator final : public api::Generator {
   absl::Status submit_status_;
   std::size_t requests_max_ = std::numeric_limits<std::size_t>::max();
   api::EngineStatus status_;
+  mutable int status_calls_ = 0;
   std::vector<api::GenerationRequest> requests_;
   std::vector<std::shared_ptr<api::GenerationStream>> streams_;
 };

@@ -86,6 +86,42 @@ TEST_F(SeveralAnswersTest, InterleavesSeveralAnswersInAStream) {
   }
 }
 
+// A batch of prompts: each is answered n times, as if it had been asked alone.
+TEST_F(SeveralAnswersTest, AnswersEveryPromptOfABatch) {
+  Start();
+  generator_.SetScript([](const api::GenerationRequest& request, api::GenerationStream& stream) {
+    const auto letter = static_cast<char>(request.sampling.seed);
+    Says(std::string(1, letter) + std::to_string(request.prompt.size()))(request, stream);
+  });
+  json fields = {{"prompt", {"xx", "yyyy"}}, {"n", 2}, {"seed", 'a'}, {"echo", true}};
+  fields["return_token_ids"] = true;
+  const json whole = json::parse(Post("/v1/completions", fields)->body);
+  ASSERT_EQ(whole["choices"].size(), 4u);
+  const std::vector<std::string> texts = {"xxa2", "xxb2", "yyyya4", "yyyyb4"};
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_EQ(whole["choices"][i]["index"], i);
+    EXPECT_EQ(whole["choices"][i]["text"], texts[i]);
+    EXPECT_EQ(whole["choices"][i]["prompt_token_ids"].size(), i < 2 ? 2u : 4u);
+  }
+  // Each prompt once; of each answer two letters and EOS.
+  EXPECT_EQ(whole["usage"]["prompt_tokens"], 6);
+  EXPECT_EQ(whole["usage"]["completion_tokens"], 12);
+  std::vector<std::string> streamed(4);
+  for (const json& event : Stream(fields, "/v1/completions")) {
+    for (const json& choice : event["choices"]) {
+      streamed[choice["index"]] += choice["text"].get<std::string>();
+    }
+  }
+  EXPECT_EQ(streamed, texts);
+  // The limit of each is what its own prompt leaves.
+  Post("/v1/completions", {{"prompt", {"x", std::string(90, 'y')}}, {"max_tokens", 50}});
+  const std::vector<api::GenerationRequest> requests = generator_.Requests();
+  EXPECT_EQ(requests[requests.size() - 2].max_tokens, 50);
+  EXPECT_EQ(requests.back().max_tokens, kContext - 90);
+  fields = {{"prompt", std::vector<std::string>(13, "x")}};
+  EXPECT_EQ(json::parse(Post("/v1/completions", fields)->body)["error"]["param"], "prompt");
+}
+
 TEST_F(SeveralAnswersTest, AdmitsAllAnswersOrNone) {
   Start();
   generator_.SetRequestsMax(2);

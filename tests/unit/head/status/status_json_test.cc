@@ -11,7 +11,9 @@ namespace {
 using nlohmann::json;
 
 json Render(const api::EngineStatus& engine) {
-  return json::parse(StatusJson("demo", "0.1", engine));
+  const ServedFacts served = {
+      .model_name = "demo", .version = "0.1", .encoding_profile = "0731", .context_length = 4096};
+  return json::parse(StatusJson(served, engine));
 }
 
 TEST(StatusJson, SaysWhatAnInterfaceIsMadeOf) {
@@ -47,6 +49,8 @@ TEST(StatusJson, HasWhatThePageShows) {
   api::EngineStatus engine;
   engine.state = api::EngineState::kDegraded;
   engine.detail = "rank 1 is lost";
+  engine.request_tokens_max = 500;
+  engine.context_cut = "the KV pool holds 500";
   engine.drafts_total = 10;
   engine.accepted_tokens_total = 25;
   engine.head_node = "spark1";
@@ -80,6 +84,10 @@ TEST(StatusJson, HasWhatThePageShows) {
   engine.errors = {{101, "no group", 3}};
   const json status = Render(engine);
   EXPECT_EQ(status["acceptance_length"], 3.5);
+  EXPECT_EQ(status["encoding_profile"], "0731");
+  EXPECT_EQ(status["context_length_configured"], 4096);
+  EXPECT_EQ(status["context_length"], 500);
+  EXPECT_EQ(status["context_cut"], "the KV pool holds 500");
   EXPECT_EQ(status["head"]["node"], "spark1");
   EXPECT_EQ(status["head"]["interfaces"][0]["planes"], json({"control", "data"}));
   const json& shown = status["ranks"][0]["interfaces"][0];
