@@ -112,7 +112,7 @@ class Keys {
 // all of a row for one block: the same scores, and the same choice.
 TEST(SelectBlocks, AnyNumberChoosesTheSame) {
   Keys keys;
-  emulator::Emulation emulation({.deleted_barrier = DeletedBarrier()});
+  emulator::Emulation emulation({.deleted_site = DeletedSite()});
   const std::vector<float> scores = keys.Scores(kIndexBlocksMax);
   const std::vector<std::int32_t> chosen = keys.Chosen(kIndexBlocksMax);
   for (const int blocks_max : {1, 7, 9}) {

@@ -31,10 +31,9 @@ SIMT_KERNEL(kLeafThreads) warp_leaves(WarpLeavesArguments arguments) {
   simt::named_barrier(1, kLeafThreads);
   arguments.block_reversed[thread] = shared.of_block[kLeafThreads - 1 - thread];
 
+  simt::fence_device();
   simt::atomic_max(arguments.global, thread);
-  if (simt::atomic_compare_exchange(arguments.global + 1, 0, -1) == 0) {
-    simt::atomic_add(arguments.global + 2, 1);
-  }
+  arguments.took[thread] = simt::atomic_compare_exchange(arguments.global + 1, 0, -1) == 0 ? 1 : 0;
 }
 
 struct BulkTilesShared {

@@ -16,11 +16,11 @@ struct WarpLeavesArguments {
   float* shifted;
   float* warp_reversed;
   float* block_reversed;
-  float* powers;      // [64], out: 2 to the power of in
-  float* largest;     // [64], out: of all
-  std::int32_t* any;  // [64], out: whether one of the warp's is above 40
-  std::int32_t*
-      global;  // [3], zeros before; out: the largest index, -1 once taken, who took it: one
+  float* powers;         // [64], out: 2 to the power of in
+  float* largest;        // [64], out: of all
+  std::int32_t* any;     // [64], out: whether one of the warp's is above 40
+  std::int32_t* global;  // [2], zeros before; out: the largest index, and -1 once taken
+  std::int32_t* took;    // [64], out: 1 for the one that took it
 };
 
 // Two tiles brought to shared memory one after the other by bulk copies; out: reversed.
