@@ -308,8 +308,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes,
                                          Case{5, {{40, 0}, {33, 50}}},
                                          Case{33, {{9, 3}}},
                                          Case{3, {{0, 2}, {30, 40}}},
-                                         // One more entry than stretches of 64 may cover.
-                                         Case{1, {{5, 0}, {40, 1497}}}));
+                                         // One more entry than stretches of 128 may cover.
+                                         Case{1, {{5, 0}, {40, 3033}}}));
 
 }  // namespace
 }  // namespace sparkspan::kernels
