@@ -5,6 +5,8 @@
 #   bash tests/run.sh --long    also: sanitizers over the unit tests; the tree built for aarch64 and
 #                               its tests of kernels and text under qemu-user; the image and the
 #                               compose file on two Docker engines
+#   bash tests/run.sh --cuda    also: the CUDA kernels for every chip, what they take, and whether the
+#                               tables of docs/performance are what the kernels are now
 #   bash tests/run.sh --soak    also, without the sanitizers: 200 faults of real processes,
 #                               20,000 sampled texts
 #
@@ -16,9 +18,10 @@ tier=default
 case "${1:-}" in
   "") ;;
   --long) tier=long ;;
+  --cuda) tier=cuda ;;
   --soak) tier=soak ;;
   *)
-    echo "usage: bash tests/run.sh [--long|--soak]" >&2
+    echo "usage: bash tests/run.sh [--long|--cuda|--soak]" >&2
     exit 2
     ;;
 esac
@@ -54,6 +57,43 @@ test_folder() {
     --no-tests=error
 }
 
+# Fails unless a table of docs/performance is what was made of it just now.
+check_table() {
+  local made=$1 table=docs/performance/$2
+  diff --brief "$made" "$table" || {
+    echo "$table is not what the kernels are now: copy $made over it" >&2
+    return 1
+  }
+}
+
+# The evidence of docs/performance: what the chips' compiler makes of the kernels (where there is
+# one), the traffic that the emulator counts, the model, and what the tests notice.
+check_cuda() {
+  if command -v nvcc >/dev/null; then
+    echo "== cuda: the kernels for every chip"
+    cmake --preset cuda >build-cuda.log 2>&1 || { cat build-cuda.log >&2; return 1; }
+    rm -f build-cuda.log
+    cmake --build --preset cuda --target kernels_gpu_test kernels_bandwidth kernels_resources -- \
+      --quiet
+    check_table build/cuda/tests/gpu/resources.csv resources.csv
+  else
+    skipped="SKIPPED: the CUDA build and its resources: nvcc is not installed"
+  fi
+  local families=build/release/tests/unit/kernels/families/kernels_families_test
+  local made=build/evidence
+  mkdir -p "$made"
+  echo "== cuda: prediction and traffic"
+  python3 docs/performance/predict.py --write "$made/prediction.csv"
+  check_table "$made/prediction.csv" prediction.csv
+  head -n 1 docs/performance/traffic.csv >"$made/traffic.csv"
+  SPARKSPAN_TRAFFIC_WRITE=$made/traffic.csv "$families" --gtest_brief=1
+  check_table "$made/traffic.csv" traffic.csv
+  echo "== cuda: deleted barriers"
+  python3 tests/gpu/delete_barriers.py "$families" \
+    build/release/tests/unit/kernels/simt/kernels_simt_test
+}
+
+skipped=
 build_preset release
 test_folder release 'gpu|slow|engines'
 if [[ $tier == long ]]; then
@@ -70,6 +110,9 @@ if [[ $tier == long ]]; then
   echo "== image and compose"
   python3 tests/integration/compose_test.py
 fi
+if [[ $tier == cuda ]]; then
+  check_cuda
+fi
 if [[ $tier == soak ]]; then
   echo "== soak: faults of real processes"
   python3 tests/integration/faults_test.py 200
@@ -80,3 +123,6 @@ fi
 
 # GoogleTest's skips are passes to ctest: name each one, so that none is silent.
 python3 tests/report_skipped.py build/release/Testing/Temporary/LastTest.log
+if [[ -n $skipped ]]; then
+  echo "$skipped"
+fi

@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
 """Predicts milliseconds per step on a pair of DGX Sparks from bytes, launches and exchanges.
 
-A model, not a measurement: no GPU has run these kernels yet. Each phase costs the larger of its
-bytes at its expected share of the bus and its arithmetic, plus a fixed cost per launch; an
-exchange costs its latency. The floor is the bytes that formats require, at the whole bus. Standard
-library only.
+A model, not a measurement: no GPU has run these kernels yet. Each phase costs the largest of its
+bytes at its expected share of the bus, its arithmetic, its instructions at the rate that they can
+be issued and the chain of waits that no other work hides, plus what follows its last byte and a
+fixed cost per launch; an exchange costs its latency, by NCCL and by a one-shot exchange of our own,
+neither of which exists here yet. The floor is the bytes that formats require, at the whole bus.
+
+[M] measured elsewhere on the named chip, [D] derived from shapes or machine code, [E] estimated.
+Standard library only.
 
 Usage: docs/performance/predict.py [--write docs/performance/prediction.csv] [--levers]
 """
 
 import argparse
+import contextlib
 import csv
 import sys
 from dataclasses import dataclass
@@ -22,11 +27,27 @@ RAMP_WITH_WEIGHTS_S = 0.7e-6   # the same where a kernel asks for weights before
 FUSED_ROWS = 48                # up to here products are finished by their last block
 PREFETCH_BYTES = 6e6           # next weights asked for while an exchange is waited for
 PREFETCH_SHARE = 0.7           # of an exchange's wait that they recover
-EXCHANGE_BASE_S = 16e-6        # one-shot between two ranks, small payload
-EXCHANGE_BYTES_PER_S = 10e9    # beyond it
-SM_BYTES_PER_S = 80e9          # one SM from L2
+SM_BYTES_PER_S = 80e9          # [E] one SM from L2
 SMS = 48
 TENSOR_FLOPS = 188e12          # FP8 mma, dense
+ISSUED_PER_S = SMS * 4 * 2.4e9  # [D] instructions of warps
+
+# Exchanges of a step's partial sums between two ranks.
+# NCCL, tuned, on two DGX Sparks [M] (NVIDIA/dgx-spark-playbooks#103; the last on four Sparks,
+# b12x docs/rocenante.md): payload bytes, seconds. Its kernels let nothing start early.
+NCCL = [(8e3, 32e-6), (16e3, 32e-6), (32e3, 38.5e-6), (48e3, 52e-6), (64e3, 66.5e-6),
+        (1.5e6, 877e-6)]
+# One-shot writes of our own: 23 us at 48 KB on four Sparks [M] (the same), 12 to 18 between two [E].
+ONE_SHOT_BASE_S, ONE_SHOT_BYTES_PER_S = 16e-6, 10e9
+
+# Chains that one block works off while the rest of the chip is idle.
+SELECT_S = 39e-6               # [M] Thor: radix select of 3072 keys by 256 threads
+SELECT_KEYS = 3072
+PRE_S = 16.5e-6                # [M] Thor: 20 Sinkhorn iterations in 16 lanes, and the mixed input
+LATENCY_S = 0.8e-6             # [E] a load from DRAM
+ATTEND_TILE_S = 1e-6           # [E] 32 entries: four barriers, two products, the exponentials
+FINISH_S = 1e-6                # [E] of a row by the block that completes a product
+SCORE_INSTRUCTIONS = 434       # [D] of a warp for a tile of eight keys, in the machine code
 # Attention multiplies in bf16, and its block loads, scores, weighs and adds by turns.
 ATTENTION_FLOPS = 0.5 * 118e12
 
@@ -49,8 +70,14 @@ TOP_K_PART_KEYS = 16384
 EXPERTS_SHARE, HEAD_SHARE, LARGE, MEDIUM, SMALL = 0.94, 0.92, 0.90, 0.80, 0.60
 
 # What is not built; --levers shows what it would be worth.
-SHARES_LATENTS = False         # wq_a, wkv and compressors cut into columns, gathered by an exchange
+SHARES_LATENTS = False         # wkv, compressors and indexer cut over ranks, gathered meanwhile
+ONE_SHOT = False               # instead of NCCL
 WIRE_BYTES = 4                 # of an element of a partial sum
+JOINS_IN_LAST_BLOCK = False    # attention's stretches, without a second launch
+PRE_IN_LAST_BLOCK = False      # the mixed input made by the last block of the mix
+SHARED_WITH_ROUTE = False      # the shared expert's w1 and w3 in the router's launch
+DRAFT_HEAD_BYTES = 1.0         # an element
+SERIAL = 1.0                   # of the chains above
 
 
 @dataclass
@@ -63,7 +90,9 @@ class Phase:
     flop_s: float = 0.0       # arithmetic, at its rate
     waits_first: bool = True  # nothing is asked for before the launch before ends
     scratch_bytes: float = 0.0  # besides: what it writes and reads back, as far as the L2 lets it
-    scratch_s: float = 0.0      # besides: what is read from the L2 by few SMs
+    issue_s: float = 0.0        # instructions, at the rate of their issue
+    chain_s: float = 0.0        # waits one after the other that bytes may hide
+    tail_s: float = 0.0         # what one block does after the last byte
 
     def floor_s(self) -> float:
         return self.count * self.bytes / BUS_BYTES_PER_S
@@ -71,8 +100,8 @@ class Phase:
     def predicted_s(self) -> float:
         moved = (self.bytes + self.scratch_bytes) / (BUS_BYTES_PER_S * self.share)
         ramp = RAMP_S if self.waits_first else RAMP_WITH_WEIGHTS_S
-        return self.count * (max(moved, self.flop_s) + self.scratch_s
-                             + self.launches * (LAUNCH_S + ramp))
+        return self.count * (max(moved, self.flop_s, self.issue_s, SERIAL * self.chain_s)
+                             + SERIAL * self.tail_s + self.launches * (LAUNCH_S + ramp))
 
 
 def distinct_experts(sequences: float, tokens: float) -> float:
@@ -81,30 +110,48 @@ def distinct_experts(sequences: float, tokens: float) -> float:
     return EXPERTS * (1 - (1 - touched / EXPERTS) ** sequences)
 
 
+def stretches(entries: int) -> tuple[int, int]:
+    """Of a row's list: how many, and tiles of 32 entries in each."""
+    units = -(-entries // SPLIT_ENTRIES)
+    each = -(-units // SPLITS_MAX)
+    return -(-units // each), 2 * each
+
+
+PARTIAL_BYTES = HEADS / RANKS * (HEAD_DIM + 2) * 4
+
+
 def partial_bytes(rows: int, entries: int) -> float:
     """Partial results that the stretches of a row's list write and read back."""
-    units = -(-entries // SPLIT_ENTRIES)
-    splits = -(-units // -(-units // SPLITS_MAX))
     # Those of a few rows stay in the 24 MB of L2: charged at a quarter.
-    return rows * splits * HEADS / RANKS * (HEAD_DIM + 2) * 4 * 2 / 4
+    return rows * stretches(entries)[0] * PARTIAL_BYTES * 2 / 4
 
 
 def attention(name: str, count: float, rows: int, readers: float, entries: int) -> Phase:
     """`readers` rows read entries of their own; others find theirs in the L2."""
     flops = rows * entries * HEADS / RANKS * HEAD_DIM * 4
-    return Phase(name, count, readers * entries * ENTRY_BYTES, SMALL, 2, flops / ATTENTION_FLOPS,
-                 scratch_bytes=partial_bytes(rows, entries))
+    splits, tiles = stretches(entries)
+    waves = -(-rows * splits // SMS)
+    # How many, which slot, which page, the entry: one after the other; then tile by tile.
+    chain = waves * (4 * LATENCY_S + tiles * ATTEND_TILE_S)
+    join = splits * PARTIAL_BYTES / SM_BYTES_PER_S if JOINS_IN_LAST_BLOCK else 0
+    return Phase(name, count, readers * entries * ENTRY_BYTES, SMALL,
+                 1 if JOINS_IN_LAST_BLOCK else 2, flops / ATTENTION_FLOPS,
+                 scratch_bytes=partial_bytes(rows, entries), chain_s=chain, tail_s=join)
+
+
+def select_s(keys: int) -> float:
+    """One block's: five passes over its keys, as fast as one SM reads the L2 beyond what was timed."""
+    return SELECT_S + 5 * 4 * max(0, keys - SELECT_KEYS) / SM_BYTES_PER_S
 
 
 def top_k_s(rows: int, keys: int) -> float:
-    """A block reads its part of a row's scores five times, as fast as one SM can from L2; the last
-    one of a row then the parts' candidates."""
+    """A block selects in its part of a row's scores, the last one of a row in their candidates."""
     if keys <= TOP_K:
         return 0.0
     parts = -(-keys // TOP_K_PART_KEYS)
     waves = -(-rows * parts // SMS)
-    candidates = parts * TOP_K if parts > 1 else 0
-    return 5 * 4 * (waves * min(keys, TOP_K_PART_KEYS) + candidates) / SM_BYTES_PER_S
+    join = select_s(parts * TOP_K) if parts > 1 else 0
+    return waves * select_s(min(keys, TOP_K_PART_KEYS)) + join
 
 
 def layer_phases(rows: int, sequences: int, context: int) -> list[Phase]:
@@ -116,11 +163,10 @@ def layer_phases(rows: int, sequences: int, context: int) -> list[Phase]:
     dense = context // 128
     fused = rows <= FUSED_ROWS
     holders = n if SHARES_LATENTS else 1
-    latents = (Q_RANK + HEAD_DIM) * h / holders
+    latents = Q_RANK * h + HEAD_DIM * h / holders
     compressor = 2 * 2 * HEAD_DIM * h * 2 / holders
     indexer = (2 * 2 * INDEX_DIM + INDEX_HEADS) * h * 2 / holders
     dense_compressor = 2 * HEAD_DIM * h * 2 / holders
-    latents_share = MEDIUM if SHARES_LATENTS else LARGE
     finish = 1 if SHARES_LATENTS else 0
     queries = HEADS / n * HEAD_DIM * Q_RANK
     # Separate launches of what fused ones finish inside.
@@ -129,20 +175,24 @@ def layer_phases(rows: int, sequences: int, context: int) -> list[Phase]:
         Phase("return to streams and mix", 2 * LAYERS,
               MIXES * STREAMS * h * 4 + rows * STREAMS * h * 2 * 2, MEDIUM, 1 if fused else 2,
               waits_first=False),
-        Phase("mixed input, norm, quantise", 2 * LAYERS, rows * STREAMS * h * 2, SMALL, 1),
+        Phase("mixed input, norm, quantise", 2 * LAYERS, rows * STREAMS * h * 2, SMALL,
+              0 if PRE_IN_LAST_BLOCK else 1, chain_s=PRE_S,
+              tail_s=(rows - 1) * FINISH_S if PRE_IN_LAST_BLOCK else 0),
         Phase("latents of window layers", WINDOW_ONLY, latents, MEDIUM,
               1 + norms + entry_writes + finish, waits_first=False),
         Phase("latents and compressor, ratio 128", DENSE, latents + dense_compressor,
-              latents_share, (1 if fused else 6) + finish, waits_first=False),
+              LARGE, (1 if fused else 6) + finish, waits_first=False),
         Phase("latents and compressors, ratio 4", OVERLAP, latents + compressor + indexer,
-              latents_share, (1 if fused else 8) + finish, waits_first=False),
-        Phase("queries", LAYERS, queries, LARGE, 1 if fused else 2, waits_first=False),
-        Phase("index queries", OVERLAP, INDEX_HEADS * INDEX_DIM * Q_RANK, LARGE,
+              LARGE, (1 if fused else 8) + finish, waits_first=False),
+        Phase("queries", LAYERS, queries, LARGE, 1 if fused else 2, waits_first=False,
+              tail_s=rows * FINISH_S if fused else 0),
+        Phase("index queries", OVERLAP, INDEX_HEADS * INDEX_DIM * Q_RANK / holders, LARGE,
               0 if fused else 2, waits_first=False),
         Phase("index scores", OVERLAP, sequences * keys * KEY_BYTES, MEDIUM, 1,
               rows * keys * INDEX_HEADS * INDEX_DIM * 2 / TENSOR_FLOPS,
-              scratch_bytes=rows * keys * 4),
-        Phase("top k", OVERLAP, 0, SMALL, 0 if fused else 1, scratch_s=top_k_s(rows, keys)),
+              scratch_bytes=rows * keys * 4,
+              issue_s=rows * keys / 8 * SCORE_INSTRUCTIONS / ISSUED_PER_S),
+        Phase("top k", OVERLAP, 0, SMALL, 0 if fused else 1, tail_s=top_k_s(rows, keys)),
     ]
     # The window and the entries of ratio 128 are the same for all rows of a sequence.
     chosen = min(TOP_K, keys)
@@ -153,13 +203,20 @@ def layer_phases(rows: int, sequences: int, context: int) -> list[Phase]:
     ]
     group = O_GROUPS / n * O_RANK
     shared = 3 * h * INTERMEDIATE / n
+    with_route = 2 / 3 * shared if SHARED_WITH_ROUTE else 0
+    warps_of_rows = -(-rows // 8)
     phases += [
         Phase("wo_a, grouped", LAYERS, group * HEADS / O_GROUPS * HEAD_DIM, LARGE,
-              1 if fused else 2, waits_first=False),
+              1 if fused else 2, waits_first=False, tail_s=warps_of_rows * FINISH_S if fused else 0),
         Phase("wo_b", LAYERS, h * group, LARGE, 1, waits_first=False),
-        Phase("routing", LAYERS, EXPERTS * h * 2, SMALL, 1 if fused else 3, waits_first=False),
-        Phase("experts", LAYERS, experts * expert + shared, EXPERTS_SHARE, 2 if fused else 5,
-              rows * (CHOICES + 1) * 3 * h * INTERMEDIATE / n * 2 / TENSOR_FLOPS),
+        Phase("routing", LAYERS, EXPERTS * h * 2 + with_route,
+              LARGE if SHARED_WITH_ROUTE else SMALL, 1 if fused else 3, waits_first=False,
+              # A warp chooses for a row; then the rows are grouped.
+              tail_s=(warps_of_rows + 3) * FINISH_S if fused else 0),
+        Phase("experts", LAYERS, experts * expert + shared - with_route, EXPERTS_SHARE,
+              2 if fused else 5,
+              rows * (CHOICES + 1) * 3 * h * INTERMEDIATE / n * 2 / TENSOR_FLOPS,
+              tail_s=rows / 2 * FINISH_S if fused else 0),
         Phase("head", 1, VOCABULARY / n * h * 2, HEAD_SHARE, 5, waits_first=False),
     ]
     return phases
@@ -176,69 +233,99 @@ def draft_phases(sequences: int) -> list[Phase]:
     entries = WINDOW + DRAFT_ROWS
     return [
         Phase("draft: main projection", 1, h * 3 * h, LARGE, 3, waits_first=False),
+        # As a layer's: two mixed inputs, finished queries, routing, experts' sums.
         Phase("draft: stages", DRAFT_STAGES, stage + sequences * entries * ENTRY_BYTES, LARGE, 13,
-              scratch_bytes=partial_bytes(rows, entries)),
+              scratch_bytes=partial_bytes(rows, entries),
+              tail_s=2 * PRE_S + (rows + rows / 2 + 5) * FINISH_S),
         # Head and Markov weight in e4m3: the target verifies what they propose. The latter stays
         # in the L2 between its five readings.
-        Phase("draft: head", 1, VOCABULARY / n * h, HEAD_SHARE, 2, waits_first=False),
+        Phase("draft: head", 1, VOCABULARY / n * h * DRAFT_HEAD_BYTES, HEAD_SHARE, 2,
+              waits_first=False),
         Phase("draft: markov weight", 1, VOCABULARY / n * MARKOV_RANK, MEDIUM, 0),
         Phase("draft: markov steps", DRAFT_ROWS, rows / DRAFT_ROWS * VOCABULARY / n * 8, MEDIUM, 4),
     ]
 
 
-def exchange_s(count: int, bytes_each: float, prefetches: bool) -> float:
-    """What exchanges cost beyond the weights that arrive meanwhile."""
-    wait = EXCHANGE_BASE_S + bytes_each / EXCHANGE_BYTES_PER_S
-    recovered = PREFETCH_SHARE * min(wait, PREFETCH_BYTES / BUS_BYTES_PER_S) if prefetches else 0
-    return count * (wait - recovered)
+def nccl_s(payload: float) -> float:
+    """Between the measured points in straight lines."""
+    for (low, fast), (high, slow) in zip(NCCL, NCCL[1:]):
+        if payload <= high:
+            return fast + max(0.0, payload - low) / (high - low) * (slow - fast)
+    (low, fast), (high, slow) = NCCL[-2:]
+    return slow + (payload - high) / (high - low) * (slow - fast)
+
+
+def exchange_s(payload: float, prefetches: bool) -> float:
+    """What an exchange costs beyond the weights that arrive meanwhile."""
+    if not ONE_SHOT:
+        return nccl_s(payload)
+    wait = ONE_SHOT_BASE_S + payload / ONE_SHOT_BYTES_PER_S
+    return wait - (PREFETCH_SHARE * min(wait, PREFETCH_BYTES / BUS_BYTES_PER_S) if prefetches else 0)
 
 
 def predict(rows: int, sequences: int, context: int, draft: bool):
     phases = layer_phases(rows, sequences, context) + (draft_phases(sequences) if draft else [])
-    # Picks of tokens are a few bytes.
-    exchanges = exchange_s(2 * LAYERS, rows * HIDDEN * WIRE_BYTES, True)
-    exchanges += exchange_s(1, rows * 8, False)
-    if SHARES_LATENTS:
-        # Of a layer of ratio 4: bf16 latents, fp32 compressors and index weights.
-        columns = (Q_RANK + HEAD_DIM) * 2 + (2 * 2 * (HEAD_DIM + INDEX_DIM) + INDEX_HEADS) * 4
-        exchanges += exchange_s(LAYERS, rows * columns / RANKS, True)
-    if draft:
-        exchanges += exchange_s(2 * DRAFT_STAGES, sequences * DRAFT_ROWS * HIDDEN * WIRE_BYTES,
-                                True)
-        exchanges += exchange_s(DRAFT_ROWS, sequences * 8, False)
-    launches = sum(phase.count * phase.launches for phase in phases)
+    # Partial sums, and picks of tokens, which are a few bytes.
+    sums = [(2 * LAYERS, rows)] + ([(2 * DRAFT_STAGES, sequences * DRAFT_ROWS)] if draft else [])
+    picks = [(1, rows)] + ([(DRAFT_ROWS, sequences)] if draft else [])
+    exchanges = sum(count * exchange_s(each * HIDDEN * WIRE_BYTES, True) for count, each in sums)
+    exchanges += sum(count * exchange_s(each * 8, False) for count, each in picks)
+    count = sum(count for count, _ in sums + picks)
+    exchanges += count * LAUNCH_S
+    launches = count + sum(phase.count * phase.launches for phase in phases)
     trunk = sum(phase.count * phase.launches for phase in layer_phases(rows, sequences, context)
                 if phase.name != "head")
     return phases, exchanges, launches, trunk / LAYERS
 
 
+@contextlib.contextmanager
+def changed(**changes):
+    """The model with other constants."""
+    kept = {key: globals()[key] for key in changes}
+    globals().update(changes)
+    yield
+    globals().update(kept)
+
+
+def predicted_ms(rows: int, sequences: int, context: int, draft: bool) -> float:
+    phases, exchanges, _, _ = predict(rows, sequences, context, draft)
+    return 1e3 * (sum(phase.predicted_s() for phase in phases) + exchanges)
+
+
 BUS_OF_A_PUBLISHED_KERNEL = 0.978  # a product of one row on this chip
+LARGE_STREAMS = ("EXPERTS_SHARE", "HEAD_SHARE", "LARGE")
+EXACT = {"ONE_SHOT": True, "SHARES_LATENTS": True, "SHARED_WITH_ROUTE": True}
 LEVERS = {
-    "as built": {},
+    "as built, exchanges by NCCL": {},
+    "NCCL, partial sums in bf16 on the wire": {"WIRE_BYTES": 2},
+    "one-shot exchange (the rows below too)": {},
+    "attention joined by its last block": {"JOINS_IN_LAST_BLOCK": True},
+    "mixed input by the mix's last block": {"PRE_IN_LAST_BLOCK": True},
     "partial sums in bf16 on the wire": {"WIRE_BYTES": 2},
-    "latents cut over ranks": {"SHARES_LATENTS": True},
-    "both": {"WIRE_BYTES": 2, "SHARES_LATENTS": True},
-    "all large streams at 0.94": {"LARGE": 0.94, "HEAD_SHARE": 0.94},
-    "large streams at 0.978": dict.fromkeys(("EXPERTS_SHARE", "HEAD_SHARE", "LARGE"),
-                                            BUS_OF_A_PUBLISHED_KERNEL),
-    "latents cut over ranks, large streams at 0.978": {
-        "SHARES_LATENTS": True,
-        **dict.fromkeys(("EXPERTS_SHARE", "HEAD_SHARE", "LARGE"), BUS_OF_A_PUBLISHED_KERNEL)},
+    "shared expert's w1 and w3 with the router": {"SHARED_WITH_ROUTE": True},
+    "wkv, compressors and indexer cut over ranks": {"SHARES_LATENTS": True},
+    "drafter's head in MXFP4": {"DRAFT_HEAD_BYTES": E2M1_BYTES},
+    "chains in half of Thor's time": {"SERIAL": 0.5},
     "launches that cost nothing": {"LAUNCH_S": 0, "RAMP_S": 0, "RAMP_WITH_WEIGHTS_S": 0},
-    "exchanges that cost nothing": {"EXCHANGE_BASE_S": 0, "EXCHANGE_BYTES_PER_S": 1e30},
+    "all large streams at 0.94": {"LARGE": 0.94, "HEAD_SHARE": 0.94},
+    "all large streams at 0.978": dict.fromkeys(LARGE_STREAMS, BUS_OF_A_PUBLISHED_KERNEL),
+    "all that is exact: cut, with the router": EXACT,
+    "that, and MXFP4, and chains halved": EXACT | {"DRAFT_HEAD_BYTES": E2M1_BYTES, "SERIAL": 0.5},
+    "that, and large streams at 0.94": EXACT | {
+        "DRAFT_HEAD_BYTES": E2M1_BYTES, "SERIAL": 0.5, "LARGE": 0.94, "HEAD_SHARE": 0.94},
+    "that, and large streams at 0.978": EXACT | {
+        "DRAFT_HEAD_BYTES": E2M1_BYTES, "SERIAL": 0.5,
+        **dict.fromkeys(LARGE_STREAMS, BUS_OF_A_PUBLISHED_KERNEL)},
 }
 
 
 def print_levers() -> None:
     """Milliseconds of a verification of six rows plus draft at 4K of context."""
-    for name, changes in LEVERS.items():
-        kept = {key: globals()[key] for key in changes}
-        globals().update(changes)
-        phases, exchanges, launches, _ = predict(6, 1, 4096, True)
-        predicted = 1e3 * (sum(phase.predicted_s() for phase in phases) + exchanges)
-        globals().update(kept)
-        floor = 1e3 * sum(phase.floor_s() for phase in phases)
-        print(f"{name},{floor:.1f},{predicted:.1f},{round(launches)}")
+    for index, (name, changes) in enumerate(LEVERS.items()):
+        with changed(**{"ONE_SHOT": index >= 2} | changes):
+            phases, _, launches, _ = predict(6, 1, 4096, True)
+            floor = 1e3 * sum(phase.floor_s() for phase in phases)
+            print(f"{name},{floor:.1f},{predicted_ms(6, 1, 4096, True):.1f},{round(launches)}")
 
 
 def main() -> int:
@@ -252,25 +339,30 @@ def main() -> int:
         return 0
     # Rows, sequences, whether a draft follows.
     cases = [(1, 1, False), (6, 1, True), (16, 16, False), (36, 6, True), (96, 16, True)]
-    columns = ["rows", "sequences", "draft", "context", "floor_ms", "predicted_ms", "launches",
-               "launches_per_layer", "exchanges_ms", "largest_above_floor"]
+    columns = ["rows", "sequences", "draft", "context", "floor_ms", "nccl_ms", "one_shot_ms",
+               "launches", "launches_per_layer", "nccl_exchanges_ms", "one_shot_exchanges_ms",
+               "largest_above_floor_besides"]
     table = []
     for rows, sequences, draft in cases:
         for context in (4096, 65536, 262144, 1048576):
-            phases, exchanges, launches, per_layer = predict(rows, sequences, context, draft)
-            over = [(phase.predicted_s() - phase.floor_s(), phase.name) for phase in phases]
-            over = sorted(over + [(exchanges, "exchanges")], reverse=True)[:3]
+            step = (rows, sequences, context, draft)
+            phases, nccl, launches, per_layer = predict(*step)
+            with changed(ONE_SHOT=True):
+                one_shot, one_shot_ms = predict(*step)[1], predicted_ms(*step)
+            over = sorted(((phase.predicted_s() - phase.floor_s(), phase.name)
+                           for phase in phases), reverse=True)[:3]
             table.append({
                 "rows": rows, "sequences": sequences, "draft": "yes" if draft else "no",
                 "context": context,
                 "floor_ms": f"{1e3 * sum(phase.floor_s() for phase in phases):.1f}",
-                "predicted_ms":
-                    f"{1e3 * (sum(phase.predicted_s() for phase in phases) + exchanges):.1f}",
+                "nccl_ms": f"{predicted_ms(*step):.1f}",
+                "one_shot_ms": f"{one_shot_ms:.1f}",
                 "launches": round(launches),
                 "launches_per_layer": f"{per_layer:.1f}",
-                "exchanges_ms": f"{1e3 * exchanges:.1f}",
-                "largest_above_floor": "; ".join(f"{name} {1e3 * cost:.1f} ms"
-                                                 for cost, name in over)})
+                "nccl_exchanges_ms": f"{1e3 * nccl:.1f}",
+                "one_shot_exchanges_ms": f"{1e3 * one_shot:.1f}",
+                "largest_above_floor_besides": "; ".join(f"{name} {1e3 * cost:.1f} ms"
+                                                         for cost, name in over)})
     out = open(options.write, "w", newline="") if options.write else sys.stdout
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()

@@ -7,7 +7,8 @@
 
 // Attention over a list of stored entries. A block takes one row, 32 of its heads and a stretch of
 // the list, in tiles of 32: the entries are widened to bf16 in shared memory once and serve
-// all heads both as keys and as values. A second kernel joins the splits in order.
+// all heads both as keys and as values, while the next tile's travel. A second kernel joins the
+// splits in order.
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
@@ -20,6 +21,8 @@ constexpr int kWeightPitch = kTileEntries + 8;
 constexpr int kColumnTiles = kHeadDim / kAttendWarps / 8;  // of the output, per warp
 constexpr int kHeadTiles = kHeadsPerBlock / 16;
 constexpr float kNoScore = -3.0e38F;
+// As many as most stretches have; longer ones look up the next half of the ring in time.
+constexpr int kEntriesAhead = 2 * kSplitEntries;
 
 struct AttendShared {
   simt::SharedMatrix<std::uint16_t, kHeadsPerBlock, kHeadDim, kLatentPitch> q;
@@ -27,26 +30,38 @@ struct AttendShared {
   simt::SharedMatrix<float, kHeadsPerBlock, kTileEntries, kTileEntries + 1> score;
   simt::SharedMatrix<std::uint16_t, kHeadsPerBlock, kTileEntries, kWeightPitch> weight;
   simt::SharedArray<float, kHeadsPerBlock> rescale;
+  // A ring: where this tile's entries lie and those of the tiles after it, null past the stretch.
+  // Each is looked up once, long before its bytes are asked for.
+  simt::SharedArray<const std::uint8_t*, kEntriesAhead> entry;
 };
 
-// The i-th entry of a row's list; null past its end.
+// The i-th entry of a row's list.
 SIMT_DEVICE const std::uint8_t* find_entry(const AttentionArguments& arguments, int row, int i) {
   const int in_window = arguments.window_count[row];
   if (i < in_window) {
     return arguments.window.Entry(
         arguments.window_slots[static_cast<std::int64_t>(row) * arguments.window_max + i]);
   }
-  i -= in_window;
-  if (i < arguments.compressed_count[row]) {
-    const int index =
-        arguments.compressed_slots[static_cast<std::int64_t>(row) * arguments.compressed_max + i];
-    const int per_page = arguments.compressed.entries_per_page;
-    const int page =
-        arguments
-            .page_table[static_cast<std::int64_t>(row) * arguments.pages_max + index / per_page];
-    return arguments.compressed.Entry(page * per_page + index % per_page);
+  const int index =
+      arguments.compressed_slots[static_cast<std::int64_t>(row) * arguments.compressed_max + i -
+                                 in_window];
+  const int page = index / arguments.compressed.entries_per_page;
+  return arguments.compressed.Entry(
+      arguments.page_table[static_cast<std::int64_t>(row) * arguments.pages_max + page],
+      index % arguments.compressed.entries_per_page);
+}
+
+// Looks up `count` entries from the `first` on and puts them into the ring at `place`.
+SIMT_DEVICE void find_entries(AttendShared& shared,
+                              const AttentionArguments& arguments,
+                              int row,
+                              int first,
+                              int end,
+                              int count,
+                              int place) {
+  for (int i : simt::block_stride(count)) {
+    shared.entry[place + i] = first + i < end ? find_entry(arguments, row, first + i) : nullptr;
   }
-  return nullptr;
 }
 
 // Four e4m3 bytes times a power of two, as two words of bf16: exact.
@@ -59,28 +74,59 @@ SIMT_DEVICE Words<2> widen_four(std::uint32_t bytes, float scale) {
   return {{simt::pack_exact_bf16(value[0], value[1]), simt::pack_exact_bf16(value[2], value[3])}};
 }
 
-// Brings a tile of entries to shared memory as bf16; places past the list become zeros.
-SIMT_DEVICE void load_entries(AttendShared& shared,
-                              const AttentionArguments& arguments,
-                              int row,
-                              int first) {
-  constexpr int kChunks = kHeadDim / 8;
-  for (int i : simt::block_stride(kTileEntries * kChunks)) {
-    const int place = i / kChunks;
-    const int dimension = i % kChunks * 8;
-    const std::uint8_t* entry = find_entry(arguments, row, first + place);
-    Words<2> low = {};
-    Words<2> high = {};
-    if (entry != nullptr && dimension < kPlainDim) {
-      const Words<2> codes = simt::load_streaming<2>(entry + dimension);
-      const float scale = simt::ue8m0_to_float(entry[kEntryScales + dimension / kEntryGroup]);
-      low = widen_four(codes.word[0], scale);
-      high = widen_four(codes.word[1], scale);
-    } else if (entry != nullptr) {
-      const std::uint8_t* rope = entry + kEntryRope + (dimension - kPlainDim) * 2;
-      low = simt::load_streaming<2>(rope);
-      high = simt::load_streaming<2>(rope + 8);
+// A lane carries the same eight dimensions of every fourth entry of a tile.
+constexpr int kChunkDims = 8;
+constexpr int kChunksOfEntry = kHeadDim / kChunkDims;
+constexpr int kEntriesAtOnce = kAttendThreads / kChunksOfEntry;
+constexpr int kChunksPerLane = kTileEntries / kEntriesAtOnce;
+
+SIMT_DEVICE int chunk_dimension() {
+  return simt::thread_index() % kChunksOfEntry * kChunkDims;
+}
+
+// A lane's share of a tile as it is stored, on its way from memory while the tile before is
+// multiplied. Places past the list are zeros.
+struct StoredChunks {
+  Words<2> low[kChunksPerLane];   // eight codes, or the first four bf16
+  Words<2> high[kChunksPerLane];  // the other four bf16
+  std::uint32_t scale[kChunksPerLane];
+};
+
+SIMT_DEVICE StoredChunks ask_for_entries(AttendShared& shared, int first_in_ring) {
+  const int dimension = chunk_dimension();
+  const bool plain = dimension < kPlainDim;
+  const int offset = plain ? dimension : kEntryRope + (dimension - kPlainDim) * 2;
+  StoredChunks chunks = {};
+  SIMT_UNROLL
+  for (int i = 0; i < kChunksPerLane; ++i) {
+    const int place = i * kEntriesAtOnce + simt::thread_index() / kChunksOfEntry;
+    const std::uint8_t* entry = shared.entry[first_in_ring + place];
+    if (entry == nullptr) {
+      continue;
     }
+    chunks.low[i] = simt::load_streaming<2>(entry + offset);
+    if (plain) {
+      chunks.scale[i] = *simt::global(entry + kEntryScales + dimension / kEntryGroup);
+    } else {
+      chunks.high[i] = simt::load_streaming<2>(entry + offset + 8);
+    }
+  }
+  return chunks;
+}
+
+// Widens a tile to bf16 in shared memory.
+SIMT_DEVICE void store_entries(AttendShared& shared, const StoredChunks& chunks) {
+  const int dimension = chunk_dimension();
+  SIMT_UNROLL
+  for (int i = 0; i < kChunksPerLane; ++i) {
+    Words<2> low = chunks.low[i];
+    Words<2> high = chunks.high[i];
+    if (dimension < kPlainDim) {
+      const float scale = simt::ue8m0_to_float(chunks.scale[i]);
+      high = widen_four(low.word[1], scale);
+      low = widen_four(low.word[0], scale);
+    }
+    const int place = i * kEntriesAtOnce + simt::thread_index() / kChunksOfEntry;
     simt::store_shared<4>(shared.kv.from(place, dimension),
                           Words<4>{{low.word[0], low.word[1], high.word[0], high.word[1]}});
   }
@@ -200,7 +246,7 @@ SIMT_DEVICE void load_queries(AttendShared& shared,
 
 // Grid: rows, splits, groups of heads. Rows of a sequence that read the same entries stand side by
 // side, so that all but the first find them in the L2.
-// Limits: 128 registers.
+// Limits: 176 registers.
 SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
   auto& shared = simt::shared<AttendShared>();
   simt::dependency_trigger();
@@ -215,13 +261,26 @@ SIMT_KERNEL(kAttendThreads) attend(AttentionArguments arguments, int splits) {
   if (begin >= end) {
     return;
   }
+  find_entries(shared, arguments, row, begin, end, kEntriesAhead, 0);
   load_queries(shared, arguments, row, first_head);
+  simt::sync_block();
+  StoredChunks next = ask_for_entries(shared, 0);
   HeadStats stats[4];
   float out[kHeadTiles][kColumnTiles][4] = {};
   for (int first = begin; first < end; first += kTileEntries) {
-    load_entries(shared, arguments, row, first);
+    store_entries(shared, next);
     simt::async_wait<0>();
     simt::sync_block();
+    const int done = first - begin;
+    if (first + kTileEntries < end) {
+      next = ask_for_entries(shared, (done + kTileEntries) % kEntriesAhead);
+    }
+    // All lanes have asked for the half of the ring that lies behind.
+    constexpr int kHalf = kEntriesAhead / 2;
+    if (done > 0 && done % kHalf == 0 && first + kHalf < end) {
+      find_entries(
+          shared, arguments, row, first + kHalf, end, kHalf, (done + kHalf) % kEntriesAhead);
+    }
     score_tile(shared, first, end);
     simt::sync_block();
     weigh_tile(shared, stats, first, end);

@@ -28,8 +28,10 @@ struct EntryPages {
   int entries_per_page;
 
   SIMT_HOST_DEVICE std::uint8_t* Entry(int slot) const {
-    return base + slot / entries_per_page * page_stride +
-           static_cast<std::int64_t>(slot % entries_per_page) * kEntryBytes;
+    return Entry(slot / entries_per_page, slot % entries_per_page);
+  }
+  SIMT_HOST_DEVICE std::uint8_t* Entry(int page, int place) const {
+    return base + page * page_stride + static_cast<std::int64_t>(place) * kEntryBytes;
   }
 };
 

@@ -76,14 +76,13 @@ SIMT_DEVICE float weighted_relu(float weight, float dot) {
   return simt::round_to_bf16(weight * simt::maximum(simt::round_to_bf16(dot), 0.0F));
 }
 
-// The block scores its stretch of the row's keys.
-SIMT_DEVICE void score_keys(const IndexScoreArguments& arguments, int row, int block) {
+// One piece of kKeysPerBlock of the row's keys: a warp takes eight tiles of eight.
+SIMT_DEVICE void score_piece(const IndexScoreArguments& arguments,
+                             const IndexHeads& heads,
+                             int row,
+                             int piece) {
   const int visible = arguments.visible[row];
-  const int begin = block * kKeysPerBlock + simt::warp_index() * kKeysPerWarpTile * kTilesPerWarp;
-  if (begin >= visible) {
-    return;
-  }
-  const IndexHeads heads = load_index_heads(arguments, row);
+  const int begin = piece * kKeysPerBlock + simt::warp_index() * kKeysPerWarpTile * kTilesPerWarp;
   const int lane = simt::lane_index();
   const int keys_per_page = arguments.pages.keys_per_page;
   const std::int32_t* table =
@@ -138,13 +137,54 @@ SIMT_DEVICE void score_keys(const IndexScoreArguments& arguments, int row, int b
   }
 }
 
+// Blocks that share a row's keys. A captured launch is as large as the longest context asks, and
+// most of its blocks would only look and leave: so many fill the chip, and more work makes each
+// block do more.
+SIMT_HOST_DEVICE constexpr int blocks_of_row(const IndexScoreArguments& arguments) {
+  const int pieces =
+      (arguments.pages_max * arguments.pages.keys_per_page + kKeysPerBlock - 1) / kKeysPerBlock;
+  const int share =
+      arguments.rows < arguments.blocks_max ? arguments.blocks_max / arguments.rows : 1;
+  return pieces < share ? pieces : share;
+}
+
+// A row's keys in pieces of kKeysPerBlock, and the block's: neighbours, from `begin` to `end`.
+struct KeyPieces {
+  int count;
+  int each;  // of a block, but for the last
+  int begin;
+  int end;
+};
+SIMT_DEVICE KeyPieces key_pieces(int visible, int block, int blocks) {
+  const int count = (visible + kKeysPerBlock - 1) / kKeysPerBlock;
+  const int each = (count + blocks - 1) / blocks;
+  const int end = (block + 1) * each;
+  return {count, each, block * each, end < count ? end : count};
+}
+
+// The block scores its pieces of the row's keys.
+SIMT_DEVICE void score_keys(const IndexScoreArguments& arguments,
+                            int row,
+                            const KeyPieces& pieces) {
+  if (pieces.begin >= pieces.end) {
+    return;
+  }
+  const IndexHeads heads = load_index_heads(arguments, row);
+  for (int piece = pieces.begin; piece < pieces.end; ++piece) {
+    score_piece(arguments, heads, row, piece);
+  }
+}
+
 // Grid: rows, stretches of keys: rows of a sequence read a stretch side by side, so that all but
 // the first find it in the L2, which does not hold the keys of a long context.
-// Limits: 248 registers.
+// Limits: 248 registers; blocks per SM on sm_12x 2; streams words.
 SIMT_KERNEL(kIndexThreads) index_score(IndexScoreArguments arguments) {
   simt::dependency_trigger();
   simt::dependency_wait();
-  score_keys(arguments, simt::block_index(), simt::block_index_y());
+  const int row = simt::block_index();
+  score_keys(arguments,
+             row,
+             key_pieces(arguments.visible[row], simt::block_index_y(), blocks_of_row(arguments)));
 }
 
 inline int run_index_query(const IndexQueryArguments& arguments, void* stream) {
@@ -155,11 +195,11 @@ inline int run_index_query(const IndexQueryArguments& arguments, void* stream) {
   return simt::launch<simt::NoShared>(grid, stream, index_query, arguments);
 }
 inline bool holds(const IndexScoreArguments& arguments) {
-  return arguments.heads <= kIndexHeadsMax && arguments.pages.keys_per_page % kKeysPerWarpTile == 0;
+  return arguments.heads <= kIndexHeadsMax && arguments.blocks_max > 0 &&
+         arguments.pages.keys_per_page % kKeysPerWarpTile == 0;
 }
 inline GridShape grid_of(const IndexScoreArguments& arguments) {
-  const int keys_max = arguments.pages_max * arguments.pages.keys_per_page;
-  return {.blocks = {arguments.rows, (keys_max + kKeysPerBlock - 1) / kKeysPerBlock, 1},
+  return {.blocks = {arguments.rows, blocks_of_row(arguments), 1},
           .threads = kIndexThreads,
           .dependent = true};
 }

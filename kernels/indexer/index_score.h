@@ -30,6 +30,10 @@ struct IndexPages {
   int keys_per_page;         // a multiple of 8
 };
 
+constexpr int kIndexHeadsMax = 64;
+// Two waves of the 96 blocks that GB10 holds.
+constexpr int kIndexBlocksMax = 192;
+
 // score_j = sum over heads of weight_h relu(q_h . k_j), for the first visible[row] keys of the
 // row's sequence; the others are not written. fp32 throughout.
 struct IndexScoreArguments {
@@ -45,9 +49,9 @@ struct IndexScoreArguments {
   const std::int32_t* visible;  // [rows]
   float* scores;                // [rows, row_stride], out
   std::int64_t row_stride;
+  // Blocks that rows share, each row at least one: where keys are more, a block scores more.
+  int blocks_max = kIndexBlocksMax;
 };
-
-constexpr int kIndexHeadsMax = 64;
 
 int LaunchIndexQuery(const IndexQueryArguments& arguments, void* stream);
 int LaunchIndexScore(const IndexScoreArguments& arguments, void* stream);

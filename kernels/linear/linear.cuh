@@ -8,7 +8,7 @@
 namespace sparkspan::kernels {
 inline namespace SIMT_TARGET {
 
-// Limits: 200 registers.
+// Limits: 200 registers; blocks per SM on sm_12x 3 <1>, 2 <2>, 2 <6>; 4 weights before the wait.
 template <class Format, int kTiles>
 SIMT_KERNEL(kLinearThreads)
 linear(LinearBatch batch) {

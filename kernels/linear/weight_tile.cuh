@@ -54,7 +54,7 @@ SIMT_DEVICE E4m3Rows load_e4m3_rows(const GroupSource& from) {
     for (int step = 0; step < kStepsPerGroup; ++step) {
       rows.word[step] = simt::load_vector<2>(from.row + step * 32 + simt::lane_index() % 4 * 8);
     }
-    rows.scale = *from.row_scale;
+    rows.scale = *simt::global(from.row_scale);
   }
   return rows;
 }
@@ -74,7 +74,7 @@ struct E4m3ByE4m3 {
     for (int step = 0; step < kStepsPerGroup; ++step) {
       weights.word[step] = simt::load_weight<4>(from.weight + step * 512 + simt::lane_index() * 16);
     }
-    weights.scale = *from.weight_scale;
+    weights.scale = *simt::global(from.weight_scale);
     return weights;
   }
   SIMT_DEVICE static Rows load_rows(const GroupSource& from) { return load_e4m3_rows(from); }

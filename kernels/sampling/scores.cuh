@@ -61,7 +61,10 @@ SIMT_DEVICE FourScores load_scores(const VocabularyShare& share, std::int64_t ro
     SIMT_UNROLL
     for (int i = 0; i < 4; ++i) {
       if (first + i >= 0 && first + i < share.vocabulary) {
-        four.score[i] = share.logits[at + i] + (share.bias != nullptr ? share.bias[at + i] : 0.0F);
+        four.score[i] = *simt::global(share.logits + at + i);
+        if (share.bias != nullptr) {
+          four.score[i] += *simt::global(share.bias + at + i);
+        }
       }
     }
   }

@@ -13,6 +13,13 @@ namespace sparkspan::kernels {
 inline namespace cuda {
 namespace simt {
 
+template <class T>
+__device__ __forceinline__ T* global(T* pointer) {
+#if __CUDA_ARCH__ != 900  // there ptxas then takes fewer registers for `latents` and spills
+  __builtin_assume(__isGlobal(pointer));
+#endif
+  return pointer;
+}
 template <int n>
 __device__ __forceinline__ Words<n> load_vector(const void* from) {
   static_assert(n == 1 || n == 2 || n == 4);
@@ -31,21 +38,23 @@ __device__ __forceinline__ Words<n> load_vector(const void* from) {
   }
   return words;
 }
+// Not .nc: ptxas moves such loads past griddepcontrol.wait, which is where a weight's stream should
+// already be under way, and entries and keys may be written while the kernel runs.
 template <int n>
 __device__ __forceinline__ Words<n> load_streaming(const void* from) {
   static_assert(n == 1 || n == 2 || n == 4);
   Words<n> words;
   if constexpr (n == 4) {
     asm volatile(
-        "ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+        "ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
         : "=r"(words.word[0]), "=r"(words.word[1]), "=r"(words.word[2]), "=r"(words.word[3])
         : "l"(from));
   } else if constexpr (n == 2) {
-    asm("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
-        : "=r"(words.word[0]), "=r"(words.word[1])
-        : "l"(from));
+    asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
+                 : "=r"(words.word[0]), "=r"(words.word[1])
+                 : "l"(from));
   } else {
-    asm("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(words.word[0]) : "l"(from));
+    asm volatile("ld.global.L1::no_allocate.u32 %0, [%1];" : "=r"(words.word[0]) : "l"(from));
   }
   return words;
 }
@@ -59,16 +68,16 @@ __device__ __forceinline__ Words<n> load_weight_scale(const void* from) {
 }
 template <int n>
 __device__ __forceinline__ void store_vector(void* to, Words<n> words) {
-  *static_cast<Words<n>*>(to) = words;
+  *global(static_cast<Words<n>*>(to)) = words;
 }
 
 template <class T>
 __device__ __forceinline__ T load(const T* from) {
-  return *from;
+  return *global(from);
 }
 template <class T>
 __device__ __forceinline__ void store(T* to, std::type_identity_t<T> value) {
-  *to = value;
+  *global(to) = value;
 }
 
 __device__ __forceinline__ void prefetch_l2(const void* from, int bytes) {

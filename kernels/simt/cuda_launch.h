@@ -17,6 +17,9 @@ int launch(const GridShape& grid,
            void* stream,
            void (*kernel)(Parameters...),
            const Arguments&... arguments) {
+  if (is_empty(grid)) {
+    return 0;
+  }
   constexpr int kSharedBytesWithoutAsking = 48 * 1024;
   constexpr int kSharedBytes = static_cast<int>(sizeof(Shared));
   if constexpr (kSharedBytes > kSharedBytesWithoutAsking) {

@@ -15,6 +15,12 @@ struct GridShape {
   bool dependent = false;  // programmatic stream serialisation: the kernel says dependency_wait
 };
 
+// A step may have no rows for a kernel: such a launch does nothing and succeeds, where CUDA alone
+// would refuse it.
+constexpr bool is_empty(const GridShape& grid) {
+  return grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0;
+}
+
 // What a launch returns for arguments beyond a kernel's stated limits: cudaErrorInvalidValue.
 constexpr int kInvalidArguments = 1;
 

@@ -13,6 +13,14 @@ namespace sparkspan::kernels {
 inline namespace emulated {
 namespace simt {
 
+// The same pointer, known to point to global memory: where the compiler cannot see that (a choice
+// between pointers, a cast), its loads and stores of elements would ask each time which memory it
+// is.
+template <class T>
+T* global(T* pointer) {
+  return pointer;
+}
+
 namespace internal {
 
 template <int n>

@@ -39,6 +39,9 @@ int launch(const PlacedShape& shape,
            void* /*stream*/,
            void (*kernel)(Parameters...),
            const Arguments&... arguments) {
+  if (is_empty(shape.grid)) {
+    return 0;
+  }
   launch<Shared>(shape, kernel, arguments...);
   return 0;
 }

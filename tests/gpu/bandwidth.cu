@@ -1,6 +1,6 @@
 // Runs the kernels that a step's bytes go through at decode shapes and prints the share of the bus
-// that they reach. Weights cycle through a buffer much larger than the L2, or the figures would
-// lie.
+// that they reach. Weights, entries and keys cycle through buffers much larger than the L2, or the
+// figures would lie.
 
 #include <cuda_runtime.h>
 
@@ -8,13 +8,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "kernels/attention/attention.h"
-#include "kernels/hyper_connection/hyper_connection.h"
 #include "kernels/indexer/index_score.h"
 #include "kernels/linear/linear.h"
-#include "kernels/moe/moe.h"
+#include "tests/gpu/decode_layer.h"
 
 namespace {
 
@@ -119,87 +119,40 @@ void MeasureProducts(unsigned char* buffer, double bus) {
   }
 }
 
-// Six rows whose choices touch twenty of 64 experts, as a verification does.
-void MeasureExperts(unsigned char* buffer, double bus) {
-  constexpr int kRows = 6, kChoices = 6, kExperts = 64, kTouched = 20, kHidden = 4096,
-                kWidth = 1024;
-  std::vector<std::int32_t> ids;
-  for (int i = 0; i < kRows * kChoices; ++i) {
-    ids.push_back((i / kChoices * 3 + i % kChoices) % kTouched * 3);
-  }
-  const std::int32_t* chosen = Copy(ids);
-  auto* offsets = Allocate<std::int32_t>(kExperts + 1);
-  auto* order = Allocate<std::int32_t>(ids.size());
-  auto* active = Allocate<std::int32_t>(kExperts);
-  auto* active_count = Allocate<std::int32_t>(1);
-  Check(LaunchGrouping({chosen, kRows, kChoices, 0, kExperts, offsets, order, active, active_count},
-                       nullptr));
-  const Grouping grouping{offsets, order, active, active_count, kExperts};
-  const std::size_t matrix = PreparedBytes(WeightFormat::kE2m1, kWidth, kHidden);
-  auto* scale = Allocate<std::uint8_t>(
-      kExperts * PreparedScaleBytes(WeightFormat::kE2m1, kWidth, kHidden), 120);
-  auto* x = Allocate<std::uint8_t>(kRows * kHidden, kFill);
-  auto* x_scale = Allocate<std::uint8_t>(kRows * kHidden / 128, 127);
-  auto* t = Allocate<std::uint8_t>(ids.size() * kWidth, kFill);
-  auto* t_scale = Allocate<std::uint8_t>(ids.size() * kWidth / 128, 127);
-  auto* y = Allocate<float>(ids.size() * kHidden);
-  const GateUpArguments up{WeightFormat::kE2m1,
-                           buffer,
-                           scale,
-                           buffer + kExperts * matrix,
-                           scale,
-                           kHidden,
-                           kWidth,
-                           grouping,
-                           x,
-                           x_scale,
-                           nullptr,
-                           10.0F,
-                           kRows,
-                           kChoices,
-                           t,
-                           t_scale};
-  const DownArguments down{WeightFormat::kE2m1,
-                           buffer,
-                           scale,
-                           kHidden,
-                           kWidth,
-                           grouping,
-                           t,
-                           t_scale,
-                           kRows,
-                           kChoices,
-                           y};
-  const double each = kTouched * static_cast<double>(matrix) * 17 / 16;  // with scales
-  Print("experts, gate and up",
-        kRows,
-        Microseconds([&](int) { return LaunchGateUp(up, nullptr); }),
-        2 * each,
-        bus);
-  Print("experts, down",
-        kRows,
-        Microseconds([&](int) { return LaunchDown(down, nullptr); }),
-        each,
-        bus);
-}
-
-void MeasureMix(unsigned char* buffer, double bus) {
-  constexpr int kHidden = 4096;
-  constexpr std::size_t kBytes = std::size_t{kMixes} * kStreams * kHidden * 4;
-  auto* streams = Allocate<std::uint16_t>(96 * kStreams * kHidden, kFill);
-  auto* partial = Allocate<float>(96 * kHidden / 64 * kMixPartials);
+// The launches of a layer as a step has them, each by itself and one after the other.
+void MeasureLayer(double bus) {
   for (const int rows : {1, 6, 36}) {
-    const double us = Microseconds([&](int repeat) {
-      const auto* fn = reinterpret_cast<const float*>(buffer + repeat * kBytes);
-      return LaunchMix({streams, fn, rows, kHidden, kMixes, partial}, nullptr);
-    });
-    Print("mix", rows, us, kBytes, bus);
+    for (const int context : {4096, 65536}) {
+      DecodeLayer layer(rows, context);
+      layer.StartAll(nullptr);  // so that each launch finds what the one before leaves
+      double all = 0;
+      for (const DecodeLayer::Step& step : layer.steps()) {
+        const double us = Microseconds([&](int) {
+          layer.Start(step, nullptr);
+          return 0;
+        });
+        const double bytes = layer.BytesOf(step);
+        all += bytes;
+        Print(("layer at " + std::to_string(context) + ": " + step.name).c_str(),
+              rows,
+              us,
+              bytes,
+              bus);
+      }
+      const double us = Microseconds([&](int) {
+        layer.StartAll(nullptr);
+        return 0;
+      });
+      Print(("layer at " + std::to_string(context)).c_str(), rows, us, all, bus);
+    }
   }
 }
 
 // A million tokens: 262144 index keys and 8192 entries of ratio 128, one row.
 void MeasureCache(unsigned char* buffer, double bus) {
   constexpr int kKeys = 262144, kHeads = 64, kEntries = 8192, kAttentionHeads = 32;
+  constexpr int kKeyCopies = kBufferBytes / (std::size_t{kKeys} * kIndexKeyBytes);
+  constexpr int kEntryCopies = kBufferBytes / (std::size_t{kEntries} * kEntryBytes);
   const std::int32_t* visible = Copy({kKeys});
   const std::int32_t* page = Copy({0});
   const std::int32_t* entries = Copy({kEntries});
@@ -212,7 +165,8 @@ void MeasureCache(unsigned char* buffer, double bus) {
   auto* weights = Allocate<float>(kHeads);
   auto* scores = Allocate<float>(kKeys);
   double us = Microseconds([&](int repeat) {
-    const IndexPages pages{buffer + std::size_t{kKeys} * kIndexKeyBytes * (repeat % 8), 0, kKeys};
+    const IndexPages pages{
+        buffer + std::size_t{kKeys} * kIndexKeyBytes * (repeat % kKeyCopies), 0, kKeys};
     return LaunchIndexScore(
         {codes, scales, weights, 1.0F, 1, kHeads, pages, page, 1, visible, scores, kKeys}, nullptr);
   });
@@ -235,7 +189,8 @@ void MeasureCache(unsigned char* buffer, double bus) {
   a.partial_stats = Allocate<float>(kSplitsMax * kAttentionHeads * 2);
   a.out = Allocate<std::uint16_t>(kAttentionHeads * kHeadDim);
   us = Microseconds([&](int repeat) {
-    a.compressed = {buffer + std::size_t{kEntries} * kEntryBytes * (repeat % 32), 0, kEntries};
+    a.compressed = {
+        buffer + std::size_t{kEntries} * kEntryBytes * (repeat % kEntryCopies), 0, kEntries};
     a.window = a.compressed;
     return LaunchAttention(a, nullptr);
   });
@@ -247,11 +202,16 @@ void MeasureCache(unsigned char* buffer, double bus) {
 // Argument: the bus in GB/s, for the share (232 on a DGX Spark).
 int main(int argc, char** argv) {
   const double bus = argc > 1 ? std::atof(argv[1]) : 232;
+  cudaDeviceProp device{};
+  Check(cudaGetDeviceProperties(&device, 0));
+  if (kBufferBytes < 4 * static_cast<std::size_t>(device.l2CacheSize)) {
+    std::fprintf(stderr, "an L2 of %d bytes: figures would be the cache's\n", device.l2CacheSize);
+    return 1;
+  }
   auto* buffer = Allocate<unsigned char>(kBufferBytes + (std::size_t{1} << 27), kFill);
   std::printf("kernel,rows,microseconds,gigabytes_per_second,share_of_bus\n");
   MeasureProducts(buffer, bus);
-  MeasureExperts(buffer, bus);
-  MeasureMix(buffer, bus);
+  MeasureLayer(bus);
   MeasureCache(buffer, bus);
   return 0;
 }

@@ -2,10 +2,17 @@
 """Compiles every CUDA kernel for every chip and records what it takes; no GPU needed.
 
 For each kernel, instance and architecture: registers, spills, stack, shared memory, blocks that fit
-an SM, and a census of the machine instructions. Fails on a spill, on local memory, and on a limit
-that a kernel states for itself in the line above it:
+an SM, and a census of the machine instructions. Fails on a spill, on local memory, on an access
+that must find out which memory it is for (sm_12x), on a stream narrower than eight bytes, and on a
+limit that a kernel states for itself in the lines above it:
 
-    // Limits: 168 registers.
+    // Limits: 200 registers; blocks per SM on sm_12x 3 <1>, 2 <2>, 2 <6>; 4 weights before the wait.
+
+Every instance keeps to the registers. <1> stands for the instances whose last template argument is
+1 (none: for all), and so many of their blocks must fit an SM of a GB10. So many loads of weights
+must stand before the last wait for the launch before, because the machine's compiler has moved them
+behind it where it was allowed to. A kernel whose stored format knows only words says "streams
+words".
 
 Usage: tests/gpu/resources.py [--architectures 121a,120a,90a] [--write docs/performance/resources.csv]
 Run from the repository root; needs nvcc and a C++ compiler.
@@ -31,21 +38,48 @@ SHARED_RESERVED_PER_BLOCK = 1024
 
 # Low twelve bits of a 16-byte SASS instruction, by probing one-instruction kernels; compared with
 # what nvdisasm (PyPI's nvidia-cuda-nvdisasm) says of these kernels.
+LOAD_GLOBAL, LOAD_GLOBAL_256 = 0x981, 0x97E
+BRANCH, BARRIER, DEPENDENCY_WAIT = 0x947, 0xB1D, 0x82E
 OPCODES = {
     0x23C: "mma", 0x27A: "mma", 0x47A: "mma", 0x47F: "mma",
-    0x981: "load_global", 0x97E: "load_global",
-    0x986: "store_global",
+    LOAD_GLOBAL: "load_global", LOAD_GLOBAL_256: "load_global",
+    0x986: "store_global", 0x980: "generic", 0x985: "generic",
     0x83B: "load_matrix", 0x984: "load_shared", 0x388: "store_shared", 0x988: "store_shared",
-    0xFAE: "async_copy", 0x3BA: "async_copy", 0xB1D: "barrier",
+    0xFAE: "async_copy", 0x3BA: "async_copy", BARRIER: "barrier",
     0xF89: "shuffle", 0x389: "shuffle", 0x589: "shuffle", 0x989: "shuffle",
-    0x9A8: "atomic_global", 0x82E: "dependency_wait", 0x3BC: "prefetch",
+    0x9A8: "atomic_global", DEPENDENCY_WAIT: "dependency_wait", 0x3BC: "prefetch",
     0x23E: "convert", 0x983: "local", 0x387: "local",
 }
-CENSUS = ["mma", "load_global", "store_global", "load_matrix", "load_shared", "store_shared",
-          "async_copy", "shuffle", "barrier", "convert", "atomic_global", "dependency_wait",
-          "prefetch", "local"]
+# Of loads: all, those of 16 and of 8 bytes, narrower ones within loops; streams (read once) and
+# those of them that stand before a wait.
+CENSUS = ["mma", "load_global", "load_128", "load_64", "narrow_in_loops", "streams",
+          "streams_before_wait", "store_global", "generic", "load_matrix", "load_shared",
+          "store_shared", "async_copy", "shuffle", "barrier", "convert", "atomic_global",
+          "dependency_wait", "prefetch", "local"]
 COLUMNS = ["kernel", "architecture", "registers", "spill_bytes", "stack_bytes", "threads",
            "shared_bytes", "blocks_per_sm", "instructions"] + CENSUS
+
+
+class Instruction:
+    """The sixteen bytes of one, as far as the census reads them."""
+
+    def __init__(self, code: bytes, at: int):
+        low, self.high = struct.unpack_from("<QQ", code, at)
+        self.opcode = low & 0xFFF
+        # Signed, in units of four bytes, in three pieces.
+        offset = (self.high & 0x3FFFF) << 38 | low >> 34 << 8 | low >> 16 & 0xFF
+        self.target = at + 16 + 4 * (offset - ((offset >> 55) << 56))
+
+    def is_load(self) -> bool:
+        return self.opcode in (LOAD_GLOBAL, LOAD_GLOBAL_256)
+
+    def load_bytes(self) -> int:
+        if self.opcode == LOAD_GLOBAL_256:
+            return 32
+        return {6: 16, 5: 8, 4: 4, 3: 2, 2: 2, 1: 1, 0: 1}[self.high >> 9 & 7]
+
+    def is_stream(self) -> bool:
+        return self.is_load() and bool(self.high >> 22 & 1)
 
 
 def compile_unit(source: Path, architecture: str, folder: Path) -> tuple[Path, str]:
@@ -85,18 +119,37 @@ def sections(data: bytes):
 
 
 def census(cubin: Path) -> dict[str, dict[str, int]]:
-    result = {}
-    for name, code in sections(cubin.read_bytes()):
-        if not name.startswith(".text."):
-            continue
-        counts = dict.fromkeys(CENSUS, 0)
-        words = [struct.unpack_from("<Q", code, at)[0] for at in range(0, len(code), 16)]
-        for word in words:
-            if kind := OPCODES.get(word & 0xFFF):
-                counts[kind] += 1
-        counts["instructions"] = len(words)
-        result[name.removeprefix(".text.")] = counts
-    return result
+    return {name.removeprefix(".text."): count_instructions(code)
+            for name, code in sections(cubin.read_bytes()) if name.startswith(".text.")}
+
+
+def count_instructions(code: bytes) -> dict[str, int]:
+    counts = dict.fromkeys(CENSUS, 0)
+    program = [Instruction(code, at) for at in range(0, len(code), 16)]
+    counts["instructions"] = len(program)
+    loops = [(one.target // 16, here) for here, one in enumerate(program)
+             if one.opcode == BRANCH and one.target < here * 16]
+    loop_ends = {end for _, end in loops}
+    streams_since_break = 0  # barriers and loops end what leads up to a wait
+    counts["narrowest_stream"] = 32
+    for here, one in enumerate(program):
+        if kind := OPCODES.get(one.opcode):
+            counts[kind] += 1
+        if one.opcode == DEPENDENCY_WAIT:
+            counts["streams_before_wait"] += streams_since_break
+        if one.opcode in (DEPENDENCY_WAIT, BARRIER) or here in loop_ends:
+            streams_since_break = 0
+        if one.is_load():
+            size = one.load_bytes()
+            counts["load_128"] += size == 16
+            counts["load_64"] += size == 8
+            counts["narrow_in_loops"] += size < 8 and any(begin <= here < end
+                                                          for begin, end in loops)
+        if one.is_stream():
+            counts["streams"] += 1
+            counts["narrowest_stream"] = min(counts["narrowest_stream"], size)
+            streams_since_break += 1
+    return counts
 
 
 def demangle(name: str) -> str:
@@ -110,20 +163,58 @@ def demangle(name: str) -> str:
     return text
 
 
+class Limits:
+    """What a kernel's comment promises; see the top of this file."""
+
+    def __init__(self, text: str):
+        self.registers = 0
+        self.blocks: dict[str, int] = {}
+        self.weights = 0
+        self.streams_words = False
+        for clause in re.sub(r"\s*\n//\s*", " ", text).split("; "):
+            if match := re.fullmatch(r"(\d+) registers", clause):
+                self.registers = int(match.group(1))
+            elif match := re.fullmatch(r"(\d+) weights before the wait", clause):
+                self.weights = int(match.group(1))
+            elif clause == "streams words":
+                self.streams_words = True
+            elif match := re.fullmatch(r"blocks per SM on sm_12x (.*)", clause):
+                for each in match.group(1).split(", "):
+                    count, _, instance = each.partition(" ")
+                    self.blocks[instance.strip("<>")] = int(count)
+            else:
+                sys.exit(f"not a limit: {clause!r}")
+
+    def broken_by(self, kernel: str, row: dict) -> list[str]:
+        last_argument = kernel.removesuffix(">").rpartition(", ")[2].rpartition("<")[2]
+        blocks = self.blocks.get(last_argument, self.blocks.get("", 0))
+        broken = []
+        if row["registers"] > self.registers:
+            broken.append(f"{row['registers']} registers, states {self.registers}")
+        if row["architecture"].startswith("12") and row["blocks_per_sm"] < blocks:
+            broken.append(f"{row['blocks_per_sm']} blocks fit an SM, states {blocks}")
+        if row["streams_before_wait"] < self.weights:
+            broken.append(f"{row['streams_before_wait']} weights are asked for before the wait, "
+                          f"states {self.weights}")
+        if row["narrowest_stream"] < (4 if self.streams_words else 8):
+            broken.append(f"streams in pieces of {row['narrowest_stream']} bytes")
+        return broken
+
+
 class Sources:
     """What the kernels' own texts say: limits, thread counts, shared structs."""
 
     def __init__(self, files: list[Path]):
-        self.limits: dict[str, int] = {}
+        self.limits: dict[str, Limits] = {}
         self.threads: dict[str, str] = {}
         self.shared: dict[str, str] = {}
         self.files = files
         for path in files:
             text = path.read_text()
             for match in re.finditer(
-                    r"// Limits: (\d+) registers\.\n(?:template <[^>]*>\n)?"
+                    r"// Limits: ([^.]*)\.\n(?:template <[^>]*>\n)?"
                     r"SIMT_KERNEL\(.*?\)\s*(\w+)\(", text):
-                self.limits[match.group(2)] = int(match.group(1))
+                self.limits[match.group(2)] = Limits(match.group(1))
             for match in re.finditer(r"^SIMT_KERNEL\((.*)\)\s*(\w+)\(", text, re.M):
                 self.threads[match.group(2)] = match.group(1).split(",")[0]
             for match in re.finditer(r"simt::launch<([\w:]+(?:<\w+>)?)>\(\s*[^;]*?stream,\s*(\w+)", text):
@@ -186,11 +277,14 @@ def main() -> int:
                     if used["spill_bytes"] or used["stack_bytes"] or row.get("local"):
                         complaints.append(f"{where}: spills {used['spill_bytes']} bytes, stack "
                                           f"{used['stack_bytes']} bytes")
-                    limit = sources.limits.get(base)
-                    if limit is None:
+                    limits = sources.limits.get(base)
+                    if limits is None:
                         complaints.append(f"{where}: states no limit of registers")
-                    elif used["registers"] > limit:
-                        complaints.append(f"{where}: {used['registers']} registers, states {limit}")
+                    else:
+                        complaints += [f"{where}: {what}" for what in limits.broken_by(kernel, row)]
+                    if row["generic"] and architecture.startswith("12"):
+                        complaints.append(f"{where}: {row['generic']} accesses do not know that "
+                                          "they go to global memory: say simt::global")
                     if shared > SHARED_BYTES_PER_BLOCK[architecture]:
                         complaints.append(f"{where}: {shared} bytes of shared memory, the chip has "
                                           f"{SHARED_BYTES_PER_BLOCK[architecture]}")
@@ -199,9 +293,9 @@ def main() -> int:
     rows.sort(key=lambda row: (row["kernel"], row["architecture"]))
     if options.write:
         with options.write.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
             writer.writeheader()
-            writer.writerows({column: row.get(column, 0) for column in COLUMNS} for row in rows)
+            writer.writerows(rows)
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     print(f"{len(rows)} kernel instances, {len(complaints)} complaints")

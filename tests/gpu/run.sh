@@ -50,8 +50,9 @@ grep -E 'FAILED|worst|relative rms|codes differ' "$build/tests.log" | tee -a "$r
 
 if command -v compute-sanitizer >/dev/null 2>&1; then
   for tool in memcheck racecheck synccheck initcheck; do
+    # Sanitizers look at each kernel; layers at their full size would only repeat that slowly.
     if compute-sanitizer --tool "$tool" --error-exitcode 9 "$test_program" \
-        >"$build/$tool.log" 2>&1; then
+        --gtest_filter=-*Overlap* >"$build/$tool.log" 2>&1; then
       say "passed: $tool"
     else
       status=1
@@ -63,6 +64,8 @@ else
   say "SKIPPED: sanitizers: compute-sanitizer is not installed"
 fi
 
-"$bandwidth" "$bus" | tee -a "$report"
+# Not through a pipe, which would hide that it failed.
+"$bandwidth" "$bus" >"$build/bandwidth.csv" || { status=1; say "FAILED: bandwidth"; }
+tee -a "$report" <"$build/bandwidth.csv"
 say "report: $report"
 exit $status

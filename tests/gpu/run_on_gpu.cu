@@ -21,6 +21,7 @@
 #include "kernels/sampling/draft.h"
 #include "kernels/sampling/sample.h"
 #include "kernels/sampling/sampling.h"
+#include "tests/unit/kernels/simt/leaves.h"
 
 // Called by managed_memory.cc, because nvcc takes a replaced operator new for device code too.
 void* AllocateManaged(std::size_t bytes) {
@@ -51,6 +52,7 @@ void Finish(int launched, const char* kernel) {
   }
 SPARKSPAN_ON_GPU(Accept, AcceptArguments)
 SPARKSPAN_ON_GPU(Attention, AttentionArguments)
+SPARKSPAN_ON_GPU(BulkTiles, BulkTilesArguments)
 SPARKSPAN_ON_GPU(Combine, CombineArguments)
 SPARKSPAN_ON_GPU(CompressEntries, CompressArguments)
 SPARKSPAN_ON_GPU(CompressKeys, CompressArguments)
@@ -58,6 +60,7 @@ SPARKSPAN_ON_GPU(CountScores, CountScoresArguments)
 SPARKSPAN_ON_GPU(Down, DownArguments)
 SPARKSPAN_ON_GPU(DraftTurn, DraftTurnArguments)
 SPARKSPAN_ON_GPU(DrawTokens, SampleArguments)
+SPARKSPAN_ON_GPU(E4m3Product, E4m3ProductArguments)
 SPARKSPAN_ON_GPU(Embed, EmbedArguments)
 SPARKSPAN_ON_GPU(EntryWrite, EntryWriteArguments)
 SPARKSPAN_ON_GPU(ExpertsDown, ExpertsDownArguments)
@@ -87,6 +90,7 @@ SPARKSPAN_ON_GPU(Router, RouterArguments)
 SPARKSPAN_ON_GPU(Select, SelectArguments)
 SPARKSPAN_ON_GPU(StreamMean, StreamMeanArguments)
 SPARKSPAN_ON_GPU(TopK, TopKArguments)
+SPARKSPAN_ON_GPU(WarpLeaves, WarpLeavesArguments)
 #undef SPARKSPAN_ON_GPU
 
 }  // namespace sparkspan::kernels

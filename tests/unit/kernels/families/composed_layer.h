@@ -215,18 +215,20 @@ class Layer {
     return out;
   }
 
-  // Row r sees window entries 0 to r, and the compressed entries that its token completed; a
-  // drafted row sees the whole window.
+  // Row r sees the window's entries up to its own, and the compressed entries that its token
+  // completed; a drafted row sees all that are there.
   struct EntryLists {
     std::vector<std::int32_t> window_slots, window_count, compressed_count, table;
   };
   EntryLists ListsOf(int entries) const {
+    const int window_max = drafts_ ? entries : std::min(entries, kWindow);
     EntryLists lists;
     for (int row = 0; row < rows_; ++row) {
-      for (int entry = 0; entry < entries; ++entry) {
-        lists.window_slots.push_back(entry);
+      const int first = drafts_ ? 0 : std::max(0, row + 1 - kWindow);
+      for (int place = 0; place < window_max; ++place) {
+        lists.window_slots.push_back(first + place);
       }
-      lists.window_count.push_back(drafts_ ? entries : row + 1);
+      lists.window_count.push_back(drafts_ ? entries : row + 1 - first);
       lists.compressed_count.push_back(ratio_ == 0 ? 0 : (row + 1) / ratio_);
       lists.table.push_back(0);
     }
@@ -281,7 +283,14 @@ class Layer {
     std::vector<std::int32_t> chosen(At(rows_ * kTopK), -1);
     if (lists.compressed_count.back() > 0) {
       Compress(x, "attn.compressor.", kHeadDim, compressed.data());
+    }
+    if (ratio_ == 4 && lists.compressed_count.back() > 0) {
       Index(x, qr, lists.compressed_count, lists.table, chosen);
+    } else {
+      // Every entry that there is, or none.
+      for (std::size_t i = 0; i < chosen.size(); ++i) {
+        chosen[i] = static_cast<std::int32_t>(i % kTopK);
+      }
     }
     const Activation o = AttendTo(lists, q, window, compressed, chosen);
 

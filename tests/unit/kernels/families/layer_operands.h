@@ -24,6 +24,7 @@ constexpr int kChoices = 6;
 constexpr int kIntermediate = 128;
 constexpr int kIndexHeads = 8;
 constexpr int kTopK = 32;
+constexpr int kWindow = 128;
 constexpr int kLayers = 7;
 constexpr float kEpsilon = 1e-6F;
 constexpr float kRouteScale = 1.5F;

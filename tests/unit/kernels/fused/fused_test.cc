@@ -7,12 +7,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <initializer_list>
 #include <numeric>
 #include <random>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "tests/unit/kernels/families/comparison.h"
+#include "tests/unit/kernels/families/traffic.h"
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
 
@@ -72,6 +75,16 @@ struct Weight {
   }
 };
 
+// Of weights that are read once; of experts, one expert's.
+Required BytesOf(std::initializer_list<const Weight*> weights) {
+  Required required;
+  for (const Weight* w : weights) {
+    required.streamed += PreparedBytes(w->format, w->n, w->k);
+    required.scales += PreparedScaleBytes(w->format, w->n, w->k);
+  }
+  return required;
+}
+
 // A layer's input in both forms that products take.
 struct Input {
   std::vector<std::uint16_t> halves;
@@ -111,16 +124,22 @@ std::vector<float> Angles(int rows) {
 
 // Compares launch(fused) over five orders with launch(separate), and demands zero counters.
 template <class Launch>
-void ExpectTheSameBits(const Launch& launch, int counters) {
+void ExpectTheSameBits(const std::vector<std::string>& launches,
+                       const std::string& separate_launches,
+                       const Required& required,
+                       const Launch& launch,
+                       int counters) {
   Bytes separate;
   {
     emulator::Emulation emulation;
     separate = launch(false, nullptr);
   }
   std::vector<std::int32_t> arrivals(At(counters), 0);
-  const auto fused = InFiveOrders<std::uint8_t>([&] { return launch(true, arrivals.data()); });
-  ASSERT_EQ(fused.size(), separate.size());
-  EXPECT_EQ(std::memcmp(fused.data(), separate.data(), fused.size()), 0);
+  emulator::Report report;
+  const auto fused =
+      InFiveOrders<std::uint8_t>([&] { return launch(true, arrivals.data()); }, &report);
+  Comparison(launches, separate_launches).Equal(fused, separate);
+  ExpectTraffic(launches, report, required);
   EXPECT_EQ(arrivals, std::vector<std::int32_t>(At(counters), 0));
 }
 
@@ -263,7 +282,11 @@ TEST_P(Latents, AreTheSeparateLaunches) {
     Append(all, key_ring);
     return all;
   };
-  ExpectTheSameBits(launch, 4);
+  ExpectTheSameBits({"Latents"},
+                    "Linear, RmsNorm, EntryWrite, CompressEntries, CompressKeys, RingWrite",
+                    BytesOf({&wq, &wkv, &wc, &wi, &ww}),
+                    launch,
+                    4);
 }
 
 // Thirteen rows go round the rings: what an entry pools is overwritten in the same launch.
@@ -312,7 +335,8 @@ TEST_P(Queries, AreTheSeparateLaunches) {
     Append(all, scales);
     return all;
   };
-  ExpectTheSameBits(launch, kHeads + index_heads);
+  ExpectTheSameBits(
+      {"Queries"}, "Linear, Query, IndexQuery", BytesOf({&wq, &wi}), launch, kHeads + index_heads);
 }
 
 TEST_P(Output, IsTheSeparateLaunches) {
@@ -337,7 +361,7 @@ TEST_P(Output, IsTheSeparateLaunches) {
     Append(all, scales);
     return all;
   };
-  ExpectTheSameBits(launch, w.n / 128);
+  ExpectTheSameBits({"Output"}, "Linear, Quantize", BytesOf({&w}), launch, w.n / 128);
 }
 
 // Where a launch groups its rows.
@@ -401,7 +425,7 @@ TEST_P(Route, IsTheSeparateLaunches) {
     Append(all, grouped.active);
     return all;
   };
-  ExpectTheSameBits(launch, 1);
+  ExpectTheSameBits({"Route"}, "Linear, Router, Grouping", BytesOf({&w}), launch, 1);
 }
 
 TEST_P(FusedExperts, AreTheSeparateLaunches) {
@@ -520,7 +544,17 @@ TEST_P(FusedExperts, AreTheSeparateLaunches) {
     Append(all, out);
     return all;
   };
-  ExpectTheSameBits(launch, kHidden / 128);
+  Required required;
+  for (int expert = kFirst; expert < kFirst + kExperts; ++expert) {
+    if (std::find(ids.begin(), ids.end(), expert) != ids.end()) {
+      required += BytesOf({&w1, &w3, &w2});
+    }
+  }
+  if (!idle) {
+    required += BytesOf({&s1, &s3, &s2});
+  }
+  ExpectTheSameBits(
+      {"ExpertsUp", "ExpertsDown"}, "GateUp, Down, Combine", required, launch, kHidden / 128);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, Queries, testing::Values(6, 9, 17));

@@ -2,14 +2,21 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <vector>
 
+#include "kernels/numerics/formats.h"
+#include "kernels/reference/hyper_connection.h"
+#include "kernels/reference/linear.h"
+#include "kernels/reference/norm.h"
+#include "kernels/reference/quantise.h"
+#include "tests/unit/kernels/families/comparison.h"
+#include "tests/unit/kernels/families/traffic.h"
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
-#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -17,10 +24,7 @@ namespace {
 constexpr int kHidden = 384;
 constexpr int kColumns = kStreams * kHidden;
 constexpr int kIterations = 20;
-
-double Sigmoid(double x) {
-  return 1 / (1 + std::exp(-x));
-}
+constexpr float kEpsilon = 1e-6F;
 
 struct Site {
   std::vector<std::uint16_t> streams;
@@ -38,61 +42,60 @@ Site DrawSite(int rows, int mixes) {
           RandomBf16(kHidden, 24)};
 }
 
-// One row by the formulas of the header, in double precision.
+// A row's projections on fn, in the reference's arithmetic.
+std::vector<float> Projections(const Site& site, int row, int mixes) {
+  StoredWeight fn;
+  fn.format = StoredFormat::kF32;
+  fn.rows = mixes;
+  fn.columns = kColumns;
+  fn.data = reinterpret_cast<const std::byte*>(site.fn.data());
+  std::vector<float> projections(At(mixes));
+  reference::Linear(fn, Widened(RowOf(site.streams, row, kColumns)), projections);
+  return projections;
+}
+float SumOfSquares(const Site& site, int row) {
+  double squares = 0;
+  for (const std::uint16_t value : RowOf(site.streams, row, kColumns)) {
+    squares += Bf16Value(value) * Bf16Value(value);
+  }
+  return static_cast<float>(squares);
+}
+
+// What Pre makes of some rows.
 struct Expected {
-  std::array<double, 4> pre{};
-  std::array<double, 4> post{};
-  std::array<std::array<double, 4>, 4> comb{};
+  std::vector<float> normalized;
+  std::vector<float> post;
+  std::vector<float> comb;
 };
 
-Expected Reference(const Site& site, int row, int mixes) {
-  std::vector<double> m(At(mixes));
-  double squares = 0;
-  for (int k = 0; k < kColumns; ++k) {
-    const double x = Bf16Value(site.streams[At(row * kColumns + k)]);
-    squares += x * x;
-    for (int j = 0; j < mixes; ++j) {
-      m[At(j)] += site.fn[At(j * kColumns + k)] * x;
-    }
-  }
-  const double r = 1 / std::sqrt(squares / kColumns + 1e-6);
-  const auto logit = [&](int j, int part) {
-    return m[At(j)] * r * site.scale[At(part)] + site.base[At(j)];
-  };
-  Expected e;
-  for (int i = 0; i < 4; ++i) {
-    e.pre[At(i)] = Sigmoid(logit(i, 0)) + 1e-6;
+Expected Reference(const Site& site, int rows, int mixes) {
+  Expected e{std::vector<float>(At(rows * kHidden)),
+             std::vector<float>(At(rows * kStreams)),
+             std::vector<float>(At(rows * kStreams * kStreams))};
+  for (int row = 0; row < rows; ++row) {
+    std::vector<float> m = Projections(site, row, mixes);
+    const double root =
+        std::sqrt(static_cast<double>(SumOfSquares(site, row)) / kColumns + kEpsilon);
+    std::transform(m.begin(), m.end(), m.begin(), [&](float value) {
+      return static_cast<float>(value / root);
+    });
+    std::vector<float> pre(kStreams);
     if (mixes == kHeadMixes) {
-      continue;
+      reference::HeadMixes(m, site.base, site.scale[0], kEpsilon, pre);
+    } else {
+      reference::SplitMixes(m,
+                            site.base,
+                            site.scale,
+                            kStreams,
+                            kIterations,
+                            kEpsilon,
+                            pre,
+                            RowOf(e.post, row, kStreams),
+                            RowOf(e.comb, row, kStreams * kStreams));
     }
-    e.post[At(i)] = 2 * Sigmoid(logit(4 + i, 1));
-    double sum = 0;
-    for (int j = 0; j < 4; ++j) {
-      sum += e.comb[At(i)][At(j)] = std::exp(logit(8 + 4 * i + j, 2));
-    }
-    for (double& c : e.comb[At(i)]) {
-      c = c / sum + 1e-6;
-    }
-  }
-  for (int iteration = 0; mixes == kMixes && iteration < kIterations; ++iteration) {
-    for (int i = 0; iteration > 0 && i < 4; ++i) {
-      double sum = 1e-6;
-      for (const double c : e.comb[At(i)]) {
-        sum += c;
-      }
-      for (double& c : e.comb[At(i)]) {
-        c /= sum;
-      }
-    }
-    for (int j = 0; j < 4; ++j) {
-      double sum = 1e-6;
-      for (int i = 0; i < 4; ++i) {
-        sum += e.comb[At(i)][At(j)];
-      }
-      for (int i = 0; i < 4; ++i) {
-        e.comb[At(i)][At(j)] /= sum;
-      }
-    }
+    const auto normalized = RowOf(e.normalized, row, kHidden);
+    reference::MixStreams(Widened(RowOf(site.streams, row, kColumns)), pre, true, normalized);
+    reference::RmsNorm(normalized, Widened(site.gain), kEpsilon, true, normalized);
   }
   return e;
 }
@@ -141,45 +144,61 @@ TEST_P(HyperConnection, PreIsTheFormula) {
   constexpr int kRows = 3;
   const Site site = DrawSite(kRows, mixes);
   Output out;
-  InFiveOrders<std::uint16_t>([&] {
-    out = RunPre(site, 0, kRows, mixes);
-    return out.normalized;
-  });
-  std::vector<double> normalized;
-  double worst = 0;
-  for (int row = 0; row < kRows; ++row) {
-    const Expected e = Reference(site, row, mixes);
-    std::vector<double> u(kHidden);
-    double squares = 0;
-    for (int d = 0; d < kHidden; ++d) {
-      for (int s = 0; s < 4; ++s) {
-        u[At(d)] += e.pre[At(s)] * Bf16Value(site.streams[At(row * kColumns + s * kHidden + d)]);
-      }
-      u[At(d)] = Bf16Value(simt::float_to_bf16(static_cast<float>(u[At(d)])));
-      squares += u[At(d)] * u[At(d)];
-    }
-    for (int d = 0; d < kHidden; ++d) {
-      normalized.push_back(u[At(d)] * Bf16Value(site.gain[At(d)]) /
-                           std::sqrt(squares / kHidden + 1e-6));
-    }
-    for (int i = 0; mixes == kMixes && i < 4; ++i) {
-      worst = std::max(worst, std::fabs(out.post[At(row * 4 + i)] - e.post[At(i)]));
-      for (int j = 0; j < 4; ++j) {
-        worst =
-            std::max(worst, std::fabs(out.comb[At(row * 16 + i * 4 + j)] - e.comb[At(i)][At(j)]));
-      }
-    }
+  emulator::Report report;
+  InFiveOrders<std::uint16_t>(
+      [&] {
+        out = RunPre(site, 0, kRows, mixes);
+        return out.normalized;
+      },
+      &report);
+  ExpectTraffic({"Mix", "Pre"}, report, {At(mixes) * kColumns * sizeof(float), 0, {}});
+  const Expected expected = Reference(site, kRows, mixes);
+  const std::string truth =
+      mixes == kMixes ? "SplitMixes, MixStreams, RmsNorm" : "HeadMixes, MixStreams, RmsNorm";
+  Comparison({"Pre"}, truth).Bf16(out.normalized, expected.normalized);
+  std::vector<std::uint8_t> codes(out.quantized.size()), scales(out.scale.size());
+  reference::QuantiseE4m3(Widened(out.normalized), 128, codes, scales);
+  const Comparison quantisation({"Pre"}, "QuantiseE4m3");
+  quantisation.Equal(out.quantized, codes);
+  quantisation.Equal(out.scale, scales);
+  if (mixes == kMixes) {
+    const Comparison split({"Pre"}, "SplitMixes");
+    split.RelativeRms(out.post, expected.post);
+    split.RelativeRms(out.comb, expected.comb);
   }
-  ExpectBf16Close(out.normalized, normalized);
-  ExpectQuantized(out.normalized, out.quantized, out.scale, 128);
-  std::printf("worst weight error %.2g of 1e-5\n", worst);
-  EXPECT_LT(worst, 1e-5);
 
   emulator::Emulation emulation;
   const Output alone = RunPre(site, 2, 1, mixes);
   EXPECT_EQ(std::memcmp(alone.normalized.data(), out.normalized.data() + 2 * kHidden, kHidden * 2),
             0);
   EXPECT_EQ(std::memcmp(alone.comb.data(), out.comb.data() + 32, 64), 0);
+}
+
+TEST_P(HyperConnection, MixIsTheProductAndTheSumOfSquares) {
+  const int mixes = GetParam();
+  constexpr int kRows = 3;
+  constexpr int kBlocks = kColumns / kMixColumnsPerBlock;
+  const Site site = DrawSite(kRows, mixes);
+  const auto partial = InFiveOrders<float>([&] {
+    std::vector<float> out(At(kRows * kBlocks * kMixPartials), 0);
+    EmulateMix({site.streams.data(), site.fn.data(), kRows, kHidden, mixes, out.data()});
+    return out;
+  });
+  std::vector<float> products, squares, expected, expected_squares;
+  for (int row = 0; row < kRows; ++row) {
+    std::vector<float> sums(kMixPartials, 0);
+    for (int block = 0; block < kBlocks; ++block) {
+      const auto part = RowOf(partial, row * kBlocks + block, kMixPartials);
+      std::transform(sums.begin(), sums.end(), part.begin(), sums.begin(), std::plus<float>());
+    }
+    products.insert(products.end(), sums.begin(), sums.begin() + mixes);
+    squares.push_back(sums[At(mixes)]);
+    const auto projections = Projections(site, row, mixes);
+    expected.insert(expected.end(), projections.begin(), projections.end());
+    expected_squares.push_back(SumOfSquares(site, row));
+  }
+  Comparison({"Mix"}, "Linear").RelativeRms(products, expected);
+  Comparison({"Mix"}, "the sum of squares").RelativeRms(squares, expected_squares);
 }
 
 INSTANTIATE_TEST_SUITE_P(SublayerAndHead, HyperConnection, testing::Values(kMixes, kHeadMixes));
@@ -203,7 +222,7 @@ TEST(HyperConnectionMix, RowsOfALongPromptAreWhatEachIsAlone) {
   emulator::Report report;
   const auto together = InFiveOrders<float>([&] { return run(0, kRows); }, &report);
   // fn once for 96 rows.
-  ExpectTraffic(report, {2 * kMixes * kWidth * sizeof(float), 0});
+  ExpectTraffic({"Mix"}, report, {2 * kMixes * kWidth * sizeof(float), 0, 0});
   constexpr std::size_t kRowPartials = kWidth / kMixColumnsPerBlock * kMixPartials;
   emulator::Emulation emulation;
   for (const int row : {0, 95, 96, 99}) {
@@ -237,33 +256,25 @@ TEST(HyperConnectionPost, MixesTransposedAndAddsPartsInOrder) {
                  to});
     return in_place ? out : other;
   };
-  const auto out = InFiveOrders<std::uint16_t>([&] { return run(false); });
+  emulator::Report report;
+  const auto out = InFiveOrders<std::uint16_t>([&] { return run(false); }, &report);
+  ExpectTraffic({"Post"}, report, {0, 0, out.size() * 2});
   EXPECT_EQ(out, InFiveOrders<std::uint16_t>([&] { return run(true); }));
-  std::vector<double> expected;
+  std::vector<float> expected = Widened(streams);
   for (int row = 0; row < kRows; ++row) {
-    for (int j = 0; j < 4; ++j) {
-      for (int d = 0; d < kHidden; ++d) {
-        float y = 0;
-        for (int part = 0; part < kParts; ++part) {
-          y += parts[At((part * kRows + row) * kHidden + d)];
-        }
-        double sum = gates[At(row * 4 + j)] * Bf16Value(simt::float_to_bf16(y));
-        for (int i = 0; i < 4; ++i) {
-          sum += comb[At(row * 16 + i * 4 + j)] *
-                 Bf16Value(streams[At(row * kColumns + i * kHidden + d)]);
-        }
-        expected.push_back(sum);
-      }
+    std::vector<float> y(kHidden, 0);
+    for (int part = 0; part < kParts; ++part) {
+      const auto addends = RowOf(parts, part * kRows + row, kHidden);
+      std::transform(y.begin(), y.end(), addends.begin(), y.begin(), std::plus<float>());
     }
+    std::transform(y.begin(), y.end(), y.begin(), numerics::RoundToBf16);
+    reference::ReturnToStreams(y,
+                               RowOf(gates, row, kStreams),
+                               RowOf(comb, row, kStreams * kStreams),
+                               true,
+                               RowOf(expected, row, kColumns));
   }
-  // Sums of five terms may cancel: judged by their size, not by the result's.
-  double worst = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    worst = std::max(
-        worst, std::fabs(Bf16Value(out[i]) - expected[i]) / std::max(std::fabs(expected[i]), 0.05));
-  }
-  std::printf("worst relative error %.2g of 2^-8\n", worst);
-  EXPECT_LE(worst, 1.0 / 256 * 1.01);
+  Comparison({"Post"}, "ReturnToStreams").Bf16(out, expected);
 }
 
 // Rows beyond a block's sixteen at a time, and beyond its 96.
@@ -298,9 +309,10 @@ TEST(HyperConnectionPostMix, IsPostAndThenMix) {
       separate = run(false);
     }
     emulator::Report report;
-    EXPECT_EQ(InFiveOrders<std::uint16_t>([&] { return run(true); }, &report), separate) << rows;
-    ExpectTraffic(report,
-                  {At((rows + 95) / 96) * kMixes * kWidth * sizeof(float), At(rows * kWidth) * 2});
+    Comparison({"PostMix"}, "Post, Mix")
+        .Equal(InFiveOrders<std::uint16_t>([&] { return run(true); }, &report), separate);
+    const std::uint64_t fn_bytes = At((rows + 95) / 96) * kMixes * kWidth * sizeof(float);
+    ExpectTraffic({"PostMix"}, report, {fn_bytes, 0, At(rows * kWidth) * 2});
   }
 }
 

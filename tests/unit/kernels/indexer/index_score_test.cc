@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -10,9 +9,14 @@
 #include <vector>
 
 #include "kernels/indexer/select.h"
+#include "kernels/reference/indexer.h"
+#include "kernels/reference/norm.h"
+#include "kernels/reference/quantise.h"
+#include "kernels/reference/rope.h"
+#include "tests/unit/kernels/families/comparison.h"
+#include "tests/unit/kernels/families/traffic.h"
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
-#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -29,13 +33,14 @@ std::vector<float> Angles(int rows) {
   return rope;
 }
 
-double Round(double x) {
-  return Bf16Value(simt::float_to_bf16(static_cast<float>(x)));
-}
-
-double Decode(const std::uint8_t* codes, const std::uint8_t* scales, int i) {
-  return static_cast<double>(simt::e2m1_to_float(codes[i / 2] >> (i % 2 * 4) & 15U)) *
-         simt::ue8m0_to_float(scales[i / kIndexGroup]);
+// The vector behind codes of e2m1, two a byte.
+std::vector<float> Decode(const std::uint8_t* codes, const std::uint8_t* scales) {
+  std::vector<std::byte> key(kIndexKeyBytes);
+  std::memcpy(key.data(), codes, kIndexCodeBytes);
+  std::memcpy(key.data() + kIndexCodeBytes, scales, kIndexScaleBytes);
+  std::vector<float> x(kIndexDim);
+  reference::DecodeKey(numerics::kQuantised, key.data(), x);
+  return x;
 }
 
 TEST(IndexQuery, IsRotatedSpreadAndQuantised) {
@@ -45,53 +50,33 @@ TEST(IndexQuery, IsRotatedSpreadAndQuantised) {
   const auto q = RandomBf16(kVectors * kIndexDim, 71, 3);
   const auto rope = Angles(kRows);
   std::vector<std::uint8_t> scales(kVectors * kIndexScaleBytes);
-  const auto codes = InFiveOrders<std::uint8_t>([&] {
-    std::vector<std::uint8_t> out(kVectors * kIndexCodeBytes);
-    EmulateIndexQuery({q.data(), rope.data(), kRows, kHeads, out.data(), scales.data()});
-    return out;
-  });
-  int apart = 0;
+  emulator::Report report;
+  const auto codes = InFiveOrders<std::uint8_t>(
+      [&] {
+        std::vector<std::uint8_t> out(kVectors * kIndexCodeBytes);
+        EmulateIndexQuery({q.data(), rope.data(), kRows, kHeads, out.data(), scales.data()});
+        return out;
+      },
+      &report);
+  ExpectTraffic({"IndexQuery"}, report, {});
+  std::vector<std::uint8_t> stored;
+  std::vector<float> expected = Widened(q);
   for (int v = 0; v < kVectors; ++v) {
-    std::vector<double> x(kIndexDim);
-    for (int i = 0; i < kIndexDim; ++i) {
-      x[At(i)] = Bf16Value(q[At(v * kIndexDim + i)]);
-    }
-    for (int i = 0; i < 32; ++i) {
-      const double c = rope[At(v / kHeads * 64 + i)];
-      const double s = rope[At(v / kHeads * 64 + 32 + i)];
-      const double low = x[At(64 + 2 * i)];
-      const double high = x[At(65 + 2 * i)];
-      x[At(64 + 2 * i)] = Round(low * c - high * s);
-      x[At(65 + 2 * i)] = Round(low * s + high * c);
-    }
-    // The matrix itself: entry (i, j) is minus one to the number of common bits.
-    std::vector<double> y(kIndexDim);
-    for (int i = 0; i < kIndexDim; ++i) {
-      for (int j = 0; j < kIndexDim; ++j) {
-        y[At(i)] += x[At(j)] * (std::popcount(static_cast<unsigned>(i & j)) % 2 == 0 ? 1 : -1);
-      }
-      y[At(i)] = Round(y[At(i)] / std::sqrt(128.0));
-    }
-    for (int group = 0; group < kIndexDim; group += kIndexGroup) {
-      double amax = 0;
-      for (int i = group; i < group + kIndexGroup; ++i) {
-        amax = std::max(amax, std::fabs(y[At(i)]));
-      }
-      const int byte = ScaleByte(amax, 6);
-      EXPECT_EQ(scales[At(v * kIndexScaleBytes + group / kIndexGroup)], byte);
-      for (int i = group; i < group + kIndexGroup; ++i) {
-        const unsigned code = codes[At(v * kIndexCodeBytes + i / 2)] >> (i % 2 * 4) & 15U;
-        const auto scaled = static_cast<float>(std::ldexp(y[At(i)], 127 - byte));
-        apart += code != simt::float_to_e2m1(scaled) ? 1 : 0;
-      }
-    }
+    const auto x = RowOf(expected, v, kIndexDim);
+    const auto angles = RowOf(rope, v / kHeads, 64);
+    reference::ApplyRope(x.last(64), angles.first(32), angles.last(32), false, true);
+    reference::Hadamard(x, true);
+    const auto own_codes = RowOf(codes, v, kIndexCodeBytes);
+    const auto own_scales = RowOf(scales, v, kIndexScaleBytes);
+    stored.insert(stored.end(), own_codes.begin(), own_codes.end());
+    stored.insert(stored.end(), own_scales.begin(), own_scales.end());
   }
-  // fp32 butterflies and the exact matrix may round a value to different bf16 neighbours.
-  std::printf("%d of %d codes differ, at most 5 may\n", apart, kVectors * kIndexDim);
-  EXPECT_LE(apart, 5);
+  Comparison({"IndexQuery"}, "ApplyRope, Hadamard, QuantiseE2m1").Keys(stored, expected);
 }
 
-constexpr float kWeightScale = 0.03125F;
+// Scores are rounded where the reference rounds; a sum that falls on the other side of a rounding
+// costs 2^-9 of a term.
+constexpr double kScoreLimit = 1e-3;
 
 struct Case {
   int heads;
@@ -134,7 +119,7 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
     return IndexScoreArguments{codes.data() + At(first * c.heads) * kIndexCodeBytes,
                                scales.data() + At(first * c.heads) * kIndexScaleBytes,
                                weights.data() + first * c.heads,
-                               kWeightScale,
+                               1 / std::sqrt(static_cast<float>(kIndexDim * c.heads)),
                                count,
                                c.heads,
                                {pool.data(), stride, c.keys_per_page},
@@ -157,11 +142,19 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
   for (const int visible : c.visible) {
     streamed += At((visible + 7) / 8) * 8 * kIndexCodeBytes;
   }
-  ExpectTraffic(report, {streamed, 0});
+  ExpectTraffic({"IndexScore"}, report, {streamed, 0, 0});
 
-  std::vector<float> actual;
-  std::vector<double> expected;
+  std::vector<float> actual, expected;
   for (int row = 0; row < rows; ++row) {
+    std::vector<float> queries;
+    for (int head = row * c.heads; head < (row + 1) * c.heads; ++head) {
+      const auto query =
+          Decode(codes.data() + head * kIndexCodeBytes, scales.data() + head * kIndexScaleBytes);
+      queries.insert(queries.end(), query.begin(), query.end());
+    }
+    std::vector<float> head_weights(weights.begin() + row * c.heads,
+                                    weights.begin() + (row + 1) * c.heads);
+    reference::ScaleIndexWeights(head_weights, kIndexDim, true);
     for (int j = 0; j < row_stride; ++j) {
       const float score = scores[At(row * row_stride + j)];
       if (j >= c.visible[At(row)]) {
@@ -170,25 +163,13 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
       }
       const std::int64_t page = table[At(row * pages + j / c.keys_per_page)];
       const std::uint8_t* key = pool.data() + page * stride + j % c.keys_per_page * kIndexKeyBytes;
-      double sum = 0;
-      for (int head = 0; head < c.heads; ++head) {
-        const int at = row * c.heads + head;
-        double dot = 0;
-        for (int i = 0; i < kIndexDim; ++i) {
-          dot +=
-              Decode(
-                  codes.data() + at * kIndexCodeBytes, scales.data() + at * kIndexScaleBytes, i) *
-              Decode(key, key + kIndexCodeBytes, i);
-        }
-        const double weight = Round(Round(weights[At(at)]) * kWeightScale);
-        sum += Round(weight * std::max(Round(dot), 0.0));
-      }
-      expected.push_back(sum);
+      expected.push_back(
+          reference::IndexScore(queries, head_weights, Decode(key, key + kIndexCodeBytes), true));
       actual.push_back(score);
     }
   }
-  // The last rounding to bf16: 2^-9 at worst.
-  ExpectRelativeRms(actual, expected, 0x1p-9);
+  Comparison({"IndexScore"}, "ScaleIndexWeights, IndexScore")
+      .RelativeRms(actual, expected, kScoreLimit);
 
   emulator::Emulation emulation;
   const auto alone = run(rows - 1, 1);
@@ -204,26 +185,34 @@ TEST_P(IndexScore, IsTheWeightedSumOfReluOverHeads) {
   const int parts = (row_stride + kPartKeys - 1) / kPartKeys;
   std::vector<std::int32_t> block_arrivals(At(rows * parts), 0);
   std::vector<std::int32_t> part_arrivals(At(rows), 0);
-  const auto fused = InFiveOrders<std::int32_t>([&] {
-    std::vector<float> out(At(rows * row_stride));
-    std::vector<std::int32_t> chosen(At(rows) * kChosen, 77);
-    std::vector<std::int32_t> candidates(At(rows * parts * kChosen));
-    std::vector<float> candidate_scores(candidates.size());
-    EmulateSelect({arguments(0, rows, out.data()),
-                   {out.data(),
-                    row_stride,
-                    c.visible.data(),
-                    chosen.data(),
-                    rows,
-                    kChosen,
-                    kPartKeys,
-                    candidates.data(),
-                    candidate_scores.data(),
-                    part_arrivals.data()},
-                   block_arrivals.data()});
-    return chosen;
-  });
-  EXPECT_EQ(fused, separate);
+  const auto fused = InFiveOrders<std::int32_t>(
+      [&] {
+        std::vector<float> out(At(rows * row_stride));
+        std::vector<std::int32_t> chosen(At(rows) * kChosen, 77);
+        std::vector<std::int32_t> candidates(At(rows * parts * kChosen));
+        std::vector<float> candidate_scores(candidates.size());
+        EmulateSelect({arguments(0, rows, out.data()),
+                       {out.data(),
+                        row_stride,
+                        c.visible.data(),
+                        chosen.data(),
+                        rows,
+                        kChosen,
+                        kPartKeys,
+                        candidates.data(),
+                        candidate_scores.data(),
+                        part_arrivals.data()},
+                       block_arrivals.data()});
+        return chosen;
+      },
+      &report);
+  // The keys of rows that have more than they may choose.
+  streamed = 0;
+  for (const int visible : c.visible) {
+    streamed += visible > kChosen ? At((visible + 7) / 8) * 8 * kIndexCodeBytes : 0;
+  }
+  ExpectTraffic({"Select"}, report, {streamed, 0, {}});
+  Comparison({"Select"}, "IndexScore, TopK").Equal(fused, separate);
   EXPECT_EQ(block_arrivals, std::vector<std::int32_t>(At(rows * parts), 0));
   EXPECT_EQ(part_arrivals, std::vector<std::int32_t>(At(rows), 0));
 }

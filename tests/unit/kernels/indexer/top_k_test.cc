@@ -7,23 +7,28 @@
 #include <random>
 #include <vector>
 
+#include "kernels/reference/indexer.h"
+#include "tests/unit/kernels/families/comparison.h"
+#include "tests/unit/kernels/families/traffic.h"
 #include "tests/unit/kernels/simt/five_orders.h"
 
 namespace sparkspan::kernels {
 namespace {
 
-// What the header promises, by sorting.
-std::vector<std::int32_t> Expected(const std::vector<float>& scores, int visible, int k) {
-  std::vector<std::int32_t> order(static_cast<std::size_t>(visible));
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
-  });
-  order.resize(static_cast<std::size_t>(std::min(visible, k)));
-  std::sort(order.begin(), order.end());
-  order.resize(static_cast<std::size_t>(k), -1);
-  return order;
+// Of all rows [rows, row_stride].
+std::vector<std::int32_t> Expected(const std::vector<float>& scores,
+                                   int row_stride,
+                                   const std::vector<std::int32_t>& visible,
+                                   int k) {
+  std::vector<std::int32_t> chosen(visible.size() * At(k));
+  for (int row = 0; row < static_cast<int>(visible.size()); ++row) {
+    reference::SelectTopK(RowOf(scores, row, row_stride).first(At(visible[At(row)])),
+                          RowOf(chosen, row, k));
+  }
+  return chosen;
 }
+
+const Comparison kComparison({"TopK"}, "SelectTopK");
 
 struct Case {
   const char* name;
@@ -50,17 +55,16 @@ TEST_P(TopK, TakesTheBestAndBreaksTiesByIndex) {
   for (int i = seen[1]; i < stride; ++i) {
     scores[static_cast<std::size_t>(stride + i)] = 1e30F;
   }
-  const auto indices = InFiveOrders<std::int32_t>([&] {
-    std::vector<std::int32_t> out(static_cast<std::size_t>(k * kRows), 77);
-    EmulateTopK({scores.data(), stride, seen.data(), out.data(), kRows, k});
-    return out;
-  });
-  for (int row = 0; row < kRows; ++row) {
-    const std::vector<float> of_row(scores.begin() + row * stride,
-                                    scores.begin() + (row + 1) * stride);
-    const std::vector<std::int32_t> got(indices.begin() + row * k, indices.begin() + (row + 1) * k);
-    EXPECT_EQ(got, Expected(of_row, seen[static_cast<std::size_t>(row)], k)) << "row " << row;
-  }
+  emulator::Report report;
+  const auto indices = InFiveOrders<std::int32_t>(
+      [&] {
+        std::vector<std::int32_t> out(static_cast<std::size_t>(k * kRows), 77);
+        EmulateTopK({scores.data(), stride, seen.data(), out.data(), kRows, k});
+        return out;
+      },
+      &report);
+  ExpectTraffic({"TopK"}, report, {});
+  kComparison.Equal(indices, Expected(scores, stride, seen, k));
 }
 
 // The same indices wherever rows are cut, by blocks in any order.
@@ -95,14 +99,7 @@ TEST(TopKParts, OfManyPartsIsThatOfOne) {
       EmulateTopK(arguments);
       return out;
     });
-    for (int row = 0; row < rows; ++row) {
-      const std::vector<float> of_row(scores.begin() + row * kStride,
-                                      scores.begin() + (row + 1) * kStride);
-      const std::vector<std::int32_t> got(indices.begin() + row * cut.k,
-                                          indices.begin() + (row + 1) * cut.k);
-      EXPECT_EQ(got, Expected(of_row, seen[static_cast<std::size_t>(row)], cut.k))
-          << "row " << row << " cut every " << cut.part_keys;
-    }
+    kComparison.Equal(indices, Expected(scores, kStride, seen, cut.k));
     EXPECT_EQ(arrivals, std::vector<std::int32_t>(seen.size(), 0));
   }
 }

@@ -9,15 +9,14 @@
 #include <random>
 #include <vector>
 
+#include "kernels/reference/linear.h"
 #include "kernels/simt/simt.h"
+#include "tests/unit/kernels/families/comparison.h"
+#include "tests/unit/kernels/families/traffic.h"
 #include "tests/unit/kernels/simt/five_orders.h"
-#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
-
-// Of fp32 sums against exact ones; a tensor core, which keeps fewer bits, is allowed 1e-3.
-constexpr double kRelativeRmsMax = kOnGpu ? 1e-3 : 1e-6;
 
 struct Case {
   const char* name;
@@ -31,13 +30,17 @@ struct Case {
 
 // A random layer in its checkpoint form, its exact values, and the prepared form.
 struct Layer {
-  std::vector<double> weight;      // [n, k]
-  std::vector<double> activation;  // [rows, groups, k]
+  std::vector<std::byte> stored;
+  std::vector<std::uint8_t> stored_scale;
+  std::vector<float> activation;  // [rows, groups, k]
   std::vector<std::byte> prepared;
   std::vector<std::byte> prepared_scale;
   std::vector<std::uint8_t> activation_bytes;
   std::vector<std::uint16_t> activation_bf16;
   std::vector<std::uint8_t> activation_scale;
+
+  // Rows [first, first + count) of the weight.
+  StoredWeight StoredRows(const Case& c, int first, int count) const;
 };
 
 std::size_t Size(int a, int b = 1, int c = 1) {
@@ -56,44 +59,63 @@ std::uint16_t DrawBf16(std::mt19937& random) {
   return simt::float_to_bf16(normal(random));
 }
 
+StoredWeight Layer::StoredRows(const Case& c, int first, int count) const {
+  StoredWeight rows;
+  rows.format = c.weight == WeightFormat::kBf16   ? StoredFormat::kBf16
+                : c.weight == WeightFormat::kE4m3 ? StoredFormat::kE4m3
+                                                  : StoredFormat::kE2m1;
+  rows.rows = count;
+  rows.columns = c.k;
+  rows.data = stored.data() + first * rows.row_bytes();
+  const bool blocks = c.weight == WeightFormat::kE4m3;
+  rows.scale_columns = c.k / (blocks ? kScaleBlock : kNibbleScaleGroup);
+  rows.scales = stored_scale.data() + (blocks ? first / kScaleBlock : first) * rows.scale_columns;
+  rows.row_offset = first % kScaleBlock;
+  return rows;
+}
+
+template <class T>
+std::span<const T> Elements(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T)};
+}
+
 void DrawWeight(const Case& c, std::mt19937& random, Layer& layer) {
-  layer.weight.resize(Size(c.n, c.k));
+  const auto bytes = [&](std::size_t count, const auto& draw) {
+    layer.stored.resize(count);
+    std::generate(layer.stored.begin(), layer.stored.end(), [&] { return std::byte{draw()}; });
+  };
+  const auto scales = [&](std::size_t count) {
+    layer.stored_scale.resize(count);
+    std::generate(
+        layer.stored_scale.begin(), layer.stored_scale.end(), [&] { return DrawScale(random); });
+  };
   layer.prepared.resize(PreparedBytes(c.weight, c.n, c.k));
   layer.prepared_scale.resize(PreparedScaleBytes(c.weight, c.n, c.k));
-  if (c.weight == WeightFormat::kBf16) {
-    std::vector<std::uint16_t> stored(Size(c.n, c.k));
-    std::generate(stored.begin(), stored.end(), [&] { return DrawBf16(random); });
-    std::transform(stored.begin(), stored.end(), layer.weight.begin(), simt::bf16_to_float);
-    PrepareBf16(stored, c.n, c.k, layer.prepared);
-    return;
-  }
-  if (c.weight == WeightFormat::kE4m3) {
-    std::vector<std::uint8_t> stored(Size(c.n, c.k));
-    std::generate(stored.begin(), stored.end(), [&] { return DrawE4m3(random); });
-    for (std::byte& scale : layer.prepared_scale) {
-      scale = std::byte{DrawScale(random)};
+  switch (c.weight) {
+    case WeightFormat::kBf16: {
+      std::vector<std::uint16_t> halves(Size(c.n, c.k));
+      std::generate(halves.begin(), halves.end(), [&] { return DrawBf16(random); });
+      const auto stored = std::as_bytes(std::span(halves));
+      layer.stored.assign(stored.begin(), stored.end());
+      PrepareBf16(halves, c.n, c.k, layer.prepared);
+      return;
     }
-    for (int i = 0; i < c.n * c.k; ++i) {
-      const int block = i / c.k / 128 * (c.k / 128) + i % c.k / 128;
-      layer.weight[Size(i)] =
-          static_cast<double>(simt::e4m3_to_float(stored[Size(i)])) *
-          simt::ue8m0_to_float(static_cast<std::uint32_t>(layer.prepared_scale[Size(block)]));
-    }
-    PrepareE4m3(stored, c.n, c.k, layer.prepared);
-    return;
+    case WeightFormat::kE4m3:
+      bytes(Size(c.n, c.k), [&] { return DrawE4m3(random); });
+      scales(layer.prepared_scale.size());
+      std::transform(layer.stored_scale.begin(),
+                     layer.stored_scale.end(),
+                     layer.prepared_scale.begin(),
+                     [](std::uint8_t scale) { return std::byte{scale}; });
+      PrepareE4m3(Elements<std::uint8_t>(layer.stored), c.n, c.k, layer.prepared);
+      return;
+    case WeightFormat::kE2m1:
+      bytes(Size(c.n, c.k / 2), [&] { return static_cast<std::uint8_t>(random()); });
+      scales(Size(c.n, c.k / 32));
+      PrepareE2m1(Elements<std::uint8_t>(layer.stored), c.n, c.k, layer.prepared);
+      PrepareE2m1Scales(layer.stored_scale, c.n, c.k, layer.prepared_scale);
+      return;
   }
-  std::vector<std::uint8_t> stored(Size(c.n, c.k / 2));
-  std::vector<std::uint8_t> scales(Size(c.n, c.k / 32));
-  std::generate(stored.begin(), stored.end(), [&] { return static_cast<std::uint8_t>(random()); });
-  std::generate(scales.begin(), scales.end(), [&] { return DrawScale(random); });
-  for (int i = 0; i < c.n * c.k; ++i) {
-    const std::uint32_t pair = stored[Size(i / 2)];
-    layer.weight[Size(i)] =
-        static_cast<double>(simt::e2m1_to_float(i % 2 == 0 ? pair & 15U : pair >> 4)) *
-        simt::ue8m0_to_float(scales[Size(i / 32)]);
-  }
-  PrepareE2m1(stored, c.n, c.k, layer.prepared);
-  PrepareE2m1Scales(scales, c.n, c.k, layer.prepared_scale);
 }
 
 Layer Draw(const Case& c) {
@@ -122,7 +144,7 @@ Layer Draw(const Case& c) {
     return DrawScale(random);
   });
   for (std::size_t i = 0; i < size; ++i) {
-    layer.activation[i] = static_cast<double>(simt::e4m3_to_float(layer.activation_bytes[i])) *
+    layer.activation[i] = simt::e4m3_to_float(layer.activation_bytes[i]) *
                           simt::ue8m0_to_float(layer.activation_scale[i / 128]);
   }
   return layer;
@@ -160,27 +182,29 @@ TEST_P(Linear, EqualsTheExactProductAndReadsTheWeightsOnce) {
       },
       &report);
 
-  double error = 0;
-  double norm = 0;
+  std::vector<float> expected(output.size());
   for (int row = 0; row < c.rows; ++row) {
-    for (int n = 0; n < c.n; ++n) {
-      const int group = n / (c.n / c.groups);
-      double expected = 0;
-      for (int k = 0; k < c.k; ++k) {
-        expected += layer.weight[Size(n, c.k) + Size(k)] *
-                    layer.activation[(Size(row, c.groups) + Size(group)) * Size(c.k) + Size(k)];
-      }
-      const double difference = output[Size(row, c.n) + Size(n)] - expected;
-      error += difference * difference;
-      norm += expected * expected;
+    for (int group = 0; group < c.groups; ++group) {
+      const int n = c.n / c.groups;
+      reference::Linear(layer.StoredRows(c, group * n, n),
+                        RowOf(layer.activation, row * c.groups + group, c.k),
+                        RowOf(expected, row, c.n).subspan(Size(group * n), Size(n)));
     }
   }
-  const double relative = std::sqrt(error / norm);
-  std::printf("relative rms %.2g of %.0e\n", relative, kRelativeRmsMax);
-  EXPECT_LT(relative, kRelativeRmsMax);
-  // Elements only: scales come through the cache.
+  Comparison({"Linear"}, "Linear").RelativeRms(output, expected);
+
+  // Rounded sums are these.
+  std::vector<std::uint16_t> halves(output.size()), rounded(output.size());
+  std::transform(output.begin(), output.end(), rounded.begin(), simt::float_to_bf16);
+  LinearArguments to_bf16 = ArgumentsOf(c, layer, 0, c.rows, halves.data());
+  to_bf16.output_format = OutputFormat::kBf16;
+  {
+    emulator::Emulation emulation;
+    EmulateLinear(to_bf16);
+  }
+  EXPECT_EQ(halves, rounded);
   const auto passes = static_cast<std::uint64_t>((c.rows + 95) / 96);
-  ExpectTraffic(report, {PreparedBytes(c.weight, c.n, c.k) * passes, 0});
+  ExpectTraffic({"Linear"}, report, WeightOf(ArgumentsOf(c, layer, 0, c.rows, nullptr), passes));
 }
 
 TEST_P(Linear, ARowsBitsDoNotDependOnTheOthers) {
@@ -213,19 +237,27 @@ TEST(Linears, PartsOfOneLaunchAreWhatEachIsAlone) {
       EmulateLinear(ArgumentsOf(cases[i], layers[i], 0, cases[i].rows, out.data()));
       alone.insert(alone.end(), out.begin(), out.end());
     }
-    const auto together = InFiveOrders<float>([&] {
-      std::vector<float> out(alone.size());
-      LinearBatch batch{};
-      std::size_t at = 0;
-      for (std::size_t i = 0; i < parts; ++i) {
-        batch.part[i] = ArgumentsOf(cases[i], layers[i], 0, cases[i].rows, out.data() + at);
-        at += Size(cases[i].rows, cases[i].n);
-      }
-      batch.parts = static_cast<int>(parts);
-      EmulateLinears(batch);
-      return out;
-    });
-    EXPECT_EQ(together, alone);
+    emulator::Report report;
+    const auto together = InFiveOrders<float>(
+        [&] {
+          std::vector<float> out(alone.size());
+          LinearBatch batch{};
+          std::size_t at = 0;
+          for (std::size_t i = 0; i < parts; ++i) {
+            batch.part[i] = ArgumentsOf(cases[i], layers[i], 0, cases[i].rows, out.data() + at);
+            at += Size(cases[i].rows, cases[i].n);
+          }
+          batch.parts = static_cast<int>(parts);
+          EmulateLinears(batch);
+          return out;
+        },
+        &report);
+    Required required;
+    for (std::size_t i = 0; i < parts; ++i) {
+      required += WeightOf(ArgumentsOf(cases[i], layers[i], 0, cases[i].rows, nullptr));
+    }
+    ExpectTraffic({"Linears"}, report, required);
+    Comparison({"Linears"}, "Linear, alone").Equal(together, alone);
   }
 }
 

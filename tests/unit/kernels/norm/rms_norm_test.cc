@@ -2,13 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "kernels/reference/norm.h"
+#include "kernels/reference/quantise.h"
+#include "tests/unit/kernels/families/comparison.h"
+#include "tests/unit/kernels/families/traffic.h"
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
-#include "tests/unit/kernels/simt/traffic.h"
 
 namespace sparkspan::kernels {
 namespace {
@@ -38,20 +40,18 @@ TEST_P(RmsNorm, EqualsTheFormulaAndQuantisesWhatItStored) {
         return out;
       },
       &report);
-  ExpectTraffic(report, {0, 3 * size});
-  std::vector<double> expected(size);
+  ExpectTraffic({"RmsNorm"}, report, {0, 0, 3 * size});
+  std::vector<float> expected = Widened(x);
   for (int row = 0; row < rows; ++row) {
-    double squares = 0;
-    for (int i = 0; i < width; ++i) {
-      squares += std::pow(Bf16Value(x[At(row * width + i)]), 2);
-    }
-    for (int i = 0; i < width; ++i) {
-      expected[At(row * width + i)] = Bf16Value(x[At(row * width + i)]) * Bf16Value(gain[At(i)]) /
-                                      std::sqrt(squares / width + 1e-6);
-    }
+    const auto values = RowOf(expected, row, width);
+    reference::RmsNorm(values, Widened(gain), 1e-6F, true, values);
   }
-  ExpectBf16Close(y, expected);
-  ExpectQuantized(y, quantized, scale, 128);
+  Comparison({"RmsNorm"}, "RmsNorm").Bf16(y, expected);
+  std::vector<std::uint8_t> codes(size), scales(size / 128);
+  reference::QuantiseE4m3(Widened(y), 128, codes, scales);
+  const Comparison quantisation({"RmsNorm"}, "QuantiseE4m3");
+  quantisation.Equal(quantized, codes);
+  quantisation.Equal(scale, scales);
 
   emulator::Emulation emulation;
   std::vector<std::uint16_t> alone(At(width));
@@ -76,12 +76,20 @@ TEST(Quantize, EachGroupByItsOwnMaximum) {
   constexpr int kWidth = 384;
   const auto x = RandomBf16(kRows * kWidth, 8, 30);
   std::vector<std::uint8_t> scale(kRows * kWidth / 128);
-  const auto quantized = InFiveOrders<std::uint8_t>([&] {
-    std::vector<std::uint8_t> out(kRows * kWidth);
-    EmulateQuantize({x.data(), kRows, kWidth, out.data(), scale.data()});
-    return out;
-  });
-  ExpectQuantized(x, quantized, scale, 128);
+  emulator::Report report;
+  const auto quantized = InFiveOrders<std::uint8_t>(
+      [&] {
+        std::vector<std::uint8_t> out(kRows * kWidth);
+        EmulateQuantize({x.data(), kRows, kWidth, out.data(), scale.data()});
+        return out;
+      },
+      &report);
+  ExpectTraffic({"Quantize"}, report, {0, 0, quantized.size()});
+  std::vector<std::uint8_t> codes(x.size()), scales(scale.size());
+  reference::QuantiseE4m3(Widened(x), 128, codes, scales);
+  const Comparison quantisation({"Quantize"}, "QuantiseE4m3");
+  quantisation.Equal(quantized, codes);
+  quantisation.Equal(scale, scales);
 }
 
 }  // namespace

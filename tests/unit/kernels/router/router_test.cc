@@ -5,6 +5,9 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/reference/moe.h"
+#include "tests/unit/kernels/families/comparison.h"
+#include "tests/unit/kernels/families/traffic.h"
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
 
@@ -18,10 +21,6 @@ struct Case {
   bool hashed;
   bool tied;  // logits of few values
 };
-
-double Score(double logit) {
-  return std::sqrt(std::log1p(std::exp(logit)));
-}
 
 class Router : public testing::TestWithParam<Case> {};
 
@@ -40,47 +39,37 @@ TEST_P(Router, TakesTheLargestAndWeighsThem) {
     std::fill(bias.begin(), bias.end(), 0.25F);
   }
   std::vector<float> weights(At(rows * choices));
-  const auto ids = InFiveOrders<std::int32_t>([&] {
-    std::vector<std::int32_t> out(At(rows * choices));
-    EmulateRouter({logits.data(),
-                   hashed ? nullptr : bias.data(),
-                   hashed ? table.data() : nullptr,
-                   1.5F,
-                   rows,
-                   experts,
-                   choices,
-                   out.data(),
-                   weights.data()});
-    return out;
-  });
-  double worst = 0;
+  emulator::Report report;
+  const auto ids = InFiveOrders<std::int32_t>(
+      [&] {
+        std::vector<std::int32_t> out(At(rows * choices));
+        EmulateRouter({logits.data(),
+                       hashed ? nullptr : bias.data(),
+                       hashed ? table.data() : nullptr,
+                       1.5F,
+                       rows,
+                       experts,
+                       choices,
+                       out.data(),
+                       weights.data()});
+        return out;
+      },
+      &report);
+  ExpectTraffic({"Router"}, report, {});
+  std::vector<std::int32_t> expected_ids = table;
+  std::vector<float> expected_weights(weights.size());
   for (int row = 0; row < rows; ++row) {
-    std::vector<bool> taken(At(experts));
-    double sum = 0;
-    for (int choice = 0; choice < choices; ++choice) {
-      const int got = ids[At(row * choices + choice)];
-      int best = -1;
-      for (int expert = 0; !hashed && expert < experts; ++expert) {
-        // In fp32, because equal scores must be equal here too.
-        const auto biased = [&](int e) {
-          return static_cast<float>(Score(logits[At(row * experts + e)])) + bias[At(e)];
-        };
-        if (!taken[At(expert)] && (best < 0 || biased(expert) > biased(best))) {
-          best = expert;
-        }
-      }
-      ASSERT_EQ(got, hashed ? table[At(row * choices + choice)] : best) << row << " " << choice;
-      taken[At(got)] = true;
-      sum += Score(logits[At(row * experts + got)]);
+    std::vector<float> scores(logits.begin() + row * experts, logits.begin() + (row + 1) * experts);
+    reference::RouterScores(scores);
+    const auto chosen = RowOf(expected_ids, row, choices);
+    if (!hashed) {
+      reference::SelectExperts(scores, bias, chosen);
     }
-    for (int choice = 0; choice < choices; ++choice) {
-      const int at = row * choices + choice;
-      const double expected = 1.5 * Score(logits[At(row * experts + ids[At(at)])]) / sum;
-      worst = std::max(worst, std::fabs(weights[At(at)] / expected - 1));
-    }
+    reference::RouteWeights(scores, chosen, 1.5F, RowOf(expected_weights, row, choices));
   }
-  std::printf("worst relative weight error %.2g of 1e-6\n", worst);
-  EXPECT_LT(worst, 1e-6);
+  const Comparison comparison({"Router"}, "RouterScores, SelectExperts, RouteWeights");
+  comparison.Equal(ids, expected_ids);
+  comparison.RelativeRms(weights, expected_weights);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes,

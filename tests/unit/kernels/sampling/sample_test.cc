@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "engine/base/random.h"
+#include "tests/unit/kernels/families/comparison.h"
+#include "tests/unit/kernels/families/traffic.h"
 #include "tests/unit/kernels/sampling/sampled_step.h"
 #include "tests/unit/kernels/simt/five_orders.h"
 
@@ -150,13 +152,16 @@ TEST_P(SampleFilters, KeepWhatSortingKeeps) {
       step.logits[i] = -kInfinity;
     }
   }
-  const auto tokens = InFiveOrders<std::int32_t>([&] { return step.Tokens(); });
+  emulator::Report report;
+  const auto tokens = InFiveOrders<std::int32_t>([&] { return step.Tokens(); }, &report);
+  ExpectTraffic({"MeasureScores", "CountScores", "DrawTokens", "Accept"}, report, {});
+  std::vector<std::int32_t> expected;
   for (int row = 0; row < rows; ++row) {
-    EXPECT_EQ(tokens[At(row)],
-              ExpectedToken(
-                  step.logits.data() + row * c.vocabulary, c.vocabulary, step.settings[At(row)]))
-        << "row " << row;
+    expected.push_back(ExpectedToken(
+        step.logits.data() + row * c.vocabulary, c.vocabulary, step.settings[At(row)]));
   }
+  Comparison({"MeasureScores", "CountScores", "DrawTokens"}, "the filters, by sorting")
+      .Equal(tokens, expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes,

@@ -6,6 +6,10 @@
 #include <vector>
 
 #include "engine/base/random.h"
+#include "kernels/reference/linear.h"
+#include "kernels/sampling/draft.h"
+#include "tests/unit/kernels/families/comparison.h"
+#include "tests/unit/kernels/families/traffic.h"
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
 
@@ -40,24 +44,29 @@ TEST_P(Pick, TakesTheLargestScoreWithTheEnginesNoise) {
   std::mt19937 random(97);
   std::generate(
       allowed.begin(), allowed.end(), [&] { return static_cast<std::uint32_t>(random()); });
-  const auto tokens = InFiveOrders<std::int32_t>([&] {
-    std::vector<Picked> partial(At(kRows * PickBlocks(c.vocabulary)));
-    std::vector<Picked> picked(kRows);
-    EmulatePick({{logits.data(),
-                  c.biased ? bias.data() : nullptr,
-                  c.masked ? allowed.data() : nullptr,
-                  c.vocabulary,
-                  c.first_token},
-                 settings.data(),
-                 kRows,
-                 partial.data(),
-                 picked.data()});
-    std::vector<std::int32_t> out;
-    for (const Picked& pick : picked) {
-      out.push_back(pick.token);
-    }
-    return out;
-  });
+  emulator::Report report;
+  const auto tokens = InFiveOrders<std::int32_t>(
+      [&] {
+        std::vector<Picked> partial(At(kRows * PickBlocks(c.vocabulary)));
+        std::vector<Picked> picked(kRows);
+        EmulatePick({{logits.data(),
+                      c.biased ? bias.data() : nullptr,
+                      c.masked ? allowed.data() : nullptr,
+                      c.vocabulary,
+                      c.first_token},
+                     settings.data(),
+                     kRows,
+                     partial.data(),
+                     picked.data()});
+        std::vector<std::int32_t> out;
+        for (const Picked& pick : picked) {
+          out.push_back(pick.token);
+        }
+        return out;
+      },
+      &report);
+  ExpectTraffic({"Pick"}, report, {});
+  std::vector<std::int32_t> expected;
   for (int row = 0; row < kRows; ++row) {
     int best = -1;
     float best_score = 0;
@@ -80,8 +89,9 @@ TEST_P(Pick, TakesTheLargestScoreWithTheEnginesNoise) {
         best_score = score;
       }
     }
-    EXPECT_EQ(tokens[At(row)], best) << "row " << row;
+    expected.push_back(best);
   }
+  Comparison({"Pick"}, "the largest score with UniformFloat's noise").Equal(tokens, expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes,
@@ -122,22 +132,89 @@ TEST(Accept, CountsTheDraftsThatTheModelItselfPicks) {
     picked[row] = {first ? 2.0F : 1.0F, first ? target[row] : 7};
     picked[target.size() + row] = {2.0F, first ? target[row] + 100 : target[row]};
   }
-  const auto out = InFiveOrders<std::int32_t>([&] {
-    std::vector<std::int32_t> result(8);
-    EmulateAccept({picked.data(),
-                   nullptr,
-                   2,
-                   static_cast<int>(target.size()),
-                   drafts.data(),
-                   first_row.data(),
-                   count.data(),
-                   4,
-                   5,
-                   result.data(),
-                   result.data() + 4});
-    return result;
-  });
-  EXPECT_EQ(out, (std::vector<std::int32_t>{2, 0, 5, 0, 99, 50, 6, 70}));
+  emulator::Report report;
+  const auto out = InFiveOrders<std::int32_t>(
+      [&] {
+        std::vector<std::int32_t> result(8);
+        EmulateAccept({picked.data(),
+                       nullptr,
+                       2,
+                       static_cast<int>(target.size()),
+                       drafts.data(),
+                       first_row.data(),
+                       count.data(),
+                       4,
+                       5,
+                       result.data(),
+                       result.data() + 4});
+        return result;
+      },
+      &report);
+  ExpectTraffic({"Accept"}, report, {});
+  Comparison({"Accept"}, "counted by hand").Equal(out, {2, 0, 5, 0, 99, 50, 6, 70});
+}
+
+TEST(DraftTurn, JoinsThePicksAndPreparesTheNextPosition) {
+  constexpr int kSequences = 3;
+  constexpr int kRanks = 2;
+  constexpr int kDrafts = 4;
+  constexpr int kTurn = 2;
+  constexpr int kTokens = 9;
+  constexpr int kMarkov = 256;
+  constexpr int kHidden = 384;
+  // The better score, the other rank's, and a tie.
+  const std::vector<Picked> picked = {{2, 1}, {1, 2}, {3, 8}, {1, 5}, {4, 6}, {3, 7}};
+  const std::vector<std::int32_t> tokens = {1, 6, 7};
+  const auto w1 = RandomBf16(kTokens * kMarkov, 71);
+  const auto h = RandomBf16(kSequences * kDrafts * kHidden, 72);
+  const auto proj = RandomBf16(kHidden + kMarkov, 73);
+  std::vector<std::int32_t> drafts;
+  std::vector<std::uint16_t> e;
+  emulator::Report report;
+  const auto confidence = InFiveOrders<float>(
+      [&] {
+        drafts.assign(kSequences * kDrafts, -1);
+        e.assign(kSequences * kMarkov, 0);
+        std::vector<float> out(kSequences * kDrafts, 0);
+        EmulateDraftTurn({picked.data(),
+                          nullptr,
+                          kRanks,
+                          kSequences,
+                          kTurn,
+                          kDrafts,
+                          drafts.data(),
+                          w1.data(),
+                          kMarkov,
+                          e.data(),
+                          h.data(),
+                          kHidden,
+                          proj.data(),
+                          out.data()});
+        return out;
+      },
+      &report);
+  ExpectTraffic({"DraftTurn"}, report, {});
+  StoredWeight weight;
+  weight.rows = 1;
+  weight.columns = kHidden + kMarkov;
+  weight.data = reinterpret_cast<const std::byte*>(proj.data());
+  std::vector<std::int32_t> expected_drafts(drafts.size(), -1);
+  std::vector<std::uint16_t> expected_e;
+  std::vector<float> expected(confidence.size(), 0);
+  for (int sequence = 0; sequence < kSequences; ++sequence) {
+    const int token = tokens[At(sequence)];
+    expected_drafts[At(sequence * kDrafts + kTurn - 1)] = token;
+    const auto row = RowOf(w1, token, kMarkov);
+    expected_e.insert(expected_e.end(), row.begin(), row.end());
+    std::vector<float> x = Widened(RowOf(h, sequence * kDrafts + kTurn, kHidden));
+    const auto markov = Widened(row);
+    x.insert(x.end(), markov.begin(), markov.end());
+    reference::Linear(weight, x, RowOf(expected, sequence * kDrafts + kTurn, 1));
+  }
+  const Comparison copies({"DraftTurn"}, "the best pick and its row");
+  copies.Equal(drafts, expected_drafts);
+  copies.Equal(e, expected_e);
+  Comparison({"DraftTurn"}, "Linear").RelativeRms(confidence, expected);
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -72,34 +71,6 @@ inline std::vector<float> RandomFloats(std::size_t count, unsigned seed, float s
 // Indices of tests are non-negative ints.
 constexpr std::size_t At(int i) {
   return static_cast<std::size_t>(i);
-}
-
-// The UE8M0 byte that quantisation must choose, from the definition.
-inline int ScaleByte(double amax, double largest) {
-  int exponent = -127;
-  while (amax > largest * std::ldexp(1.0, exponent)) {
-    ++exponent;
-  }
-  return exponent + 127;
-}
-
-// Checks e4m3 groups against the bf16 values they were made of.
-inline void ExpectQuantized(std::span<const std::uint16_t> values,
-                            std::span<const std::uint8_t> quantized,
-                            std::span<const std::uint8_t> scales,
-                            std::size_t group) {
-  for (std::size_t first = 0; first < values.size(); first += group) {
-    double amax = 1e-4;
-    for (std::size_t i = first; i < first + group; ++i) {
-      amax = std::max(amax, std::fabs(Bf16Value(values[i])));
-    }
-    const int byte = ScaleByte(amax, 448);
-    ASSERT_EQ(scales[first / group], byte) << "group at " << first;
-    for (std::size_t i = first; i < first + group; ++i) {
-      const auto scaled = static_cast<float>(std::ldexp(Bf16Value(values[i]), 127 - byte));
-      ASSERT_EQ(quantized[i], simt::float_to_e4m3(scaled)) << "element " << i;
-    }
-  }
 }
 
 }  // namespace sparkspan::kernels
