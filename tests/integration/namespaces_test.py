@@ -200,9 +200,10 @@ class PairTest(unittest.TestCase):
                 self.assertIn("lost its link", reason)
                 self.assertIn("lost its link", status["last_failure"]["reason"])
                 self.assertIn("lost its link", "".join(one["what"] for one in status["errors"]))
-                findings = {(finding["id"], finding["subject"].split()[0])
-                            for finding in status["last_failure"]["findings"]}
-                self.assertIn(("interface.link", own), findings)
+                findings = status["last_failure"]["findings"]
+                self.assertTrue(any(one["id"] == "interface.link" and
+                                    one["subject"].startswith(f"node spark1: {own}")
+                                    for one in findings), findings)
                 cluster.wait_until_ready()
 
     def status_after(self, cluster, fault):
