@@ -44,6 +44,7 @@ ONE_SHOT_BASE_S, ONE_SHOT_BYTES_PER_S = 16e-6, 10e9
 SELECT_S = 39e-6               # [M] Thor: radix select of 3072 keys by 256 threads
 SELECT_KEYS = 3072
 PRE_S = 16.5e-6                # [M] Thor: 20 Sinkhorn iterations in 16 lanes, and the mixed input
+MIXED_INPUT_S = 3.4e-6         # [E] of that without Sinkhorn: one block's sum, norm, quantisation
 LATENCY_S = 0.8e-6             # [E] a load from DRAM
 ATTEND_TILE_S = 1e-6           # [E] 32 entries: four barriers, two products, the exponentials
 FINISH_S = 1e-6                # [E] of a row by the block that completes a product
@@ -75,6 +76,7 @@ ONE_SHOT = False               # instead of NCCL
 WIRE_BYTES = 4                 # of an element of a partial sum
 JOINS_IN_LAST_BLOCK = False    # attention's stretches, without a second launch
 PRE_IN_LAST_BLOCK = False      # the mixed input made by the last block of the mix
+SINKHORN_BESIDE = False        # in a block of the launch behind it: only the return needs it
 SHARED_WITH_ROUTE = False      # the shared expert's w1 and w3 in the router's launch
 DRAFT_HEAD_BYTES = 1.0         # an element
 SERIAL = 1.0                   # of the chains above
@@ -176,7 +178,8 @@ def layer_phases(rows: int, sequences: int, context: int) -> list[Phase]:
               MIXES * STREAMS * h * 4 + rows * STREAMS * h * 2 * 2, MEDIUM, 1 if fused else 2,
               waits_first=False),
         Phase("mixed input, norm, quantise", 2 * LAYERS, rows * STREAMS * h * 2, SMALL,
-              0 if PRE_IN_LAST_BLOCK else 1, chain_s=PRE_S,
+              0 if PRE_IN_LAST_BLOCK else 1,
+              chain_s=MIXED_INPUT_S if SINKHORN_BESIDE else PRE_S,
               tail_s=(rows - 1) * FINISH_S if PRE_IN_LAST_BLOCK else 0),
         Phase("latents of window layers", WINDOW_ONLY, latents, MEDIUM,
               1 + norms + entry_writes + finish, waits_first=False),
@@ -294,7 +297,8 @@ def predicted_ms(rows: int, sequences: int, context: int, draft: bool) -> float:
 
 BUS_OF_A_PUBLISHED_KERNEL = 0.978  # a product of one row on this chip
 LARGE_STREAMS = ("EXPERTS_SHARE", "HEAD_SHARE", "LARGE")
-EXACT = {"ONE_SHOT": True, "SHARES_LATENTS": True, "SHARED_WITH_ROUTE": True}
+EXACT = {"ONE_SHOT": True, "SHARES_LATENTS": True, "SHARED_WITH_ROUTE": True,
+         "SINKHORN_BESIDE": True}
 LEVERS = {
     "as built, exchanges by NCCL": {},
     "NCCL, partial sums in bf16 on the wire": {"WIRE_BYTES": 2},
@@ -302,6 +306,7 @@ LEVERS = {
     "attention joined by its last block": {"JOINS_IN_LAST_BLOCK": True},
     "mixed input by the mix's last block": {"PRE_IN_LAST_BLOCK": True},
     "partial sums in bf16 on the wire": {"WIRE_BYTES": 2},
+    "Sinkhorn beside the next launch's stream": {"SINKHORN_BESIDE": True},
     "shared expert's w1 and w3 with the router": {"SHARED_WITH_ROUTE": True},
     "wkv, compressors and indexer cut over ranks": {"SHARES_LATENTS": True},
     "drafter's head in MXFP4": {"DRAFT_HEAD_BYTES": E2M1_BYTES},
@@ -309,7 +314,7 @@ LEVERS = {
     "launches that cost nothing": {"LAUNCH_S": 0, "RAMP_S": 0, "RAMP_WITH_WEIGHTS_S": 0},
     "all large streams at 0.94": {"LARGE": 0.94, "HEAD_SHARE": 0.94},
     "all large streams at 0.978": dict.fromkeys(LARGE_STREAMS, BUS_OF_A_PUBLISHED_KERNEL),
-    "all that is exact: cut, with the router": EXACT,
+    "all that is exact: cut, with the router, Sinkhorn beside": EXACT,
     "that, and MXFP4, and chains halved": EXACT | {"DRAFT_HEAD_BYTES": E2M1_BYTES, "SERIAL": 0.5},
     "that, and large streams at 0.94": EXACT | {
         "DRAFT_HEAD_BYTES": E2M1_BYTES, "SERIAL": 0.5, "LARGE": 0.94, "HEAD_SHARE": 0.94},
