@@ -16,6 +16,15 @@ std::size_t ScaleBytesMax() {
   return PreparedScaleBytes(WeightFormat::kE2m1, kExperts * kIntermediate, kHidden);
 }
 
+// The shared expert's rows: all of them.
+Grouping PlaceEveryone(DecodeImage& image, int rows) {
+  return {image.Values<std::int32_t>({0, rows}),
+          image.Each<std::int32_t>(static_cast<std::size_t>(rows), [](int row) { return row; }),
+          image.Zeros<std::int32_t>(1),
+          image.Values<std::int32_t>({1}),
+          1};
+}
+
 }  // namespace
 
 void DecodeLayer::PlaceArguments(DecodeImage& image, int context) {
@@ -315,14 +324,8 @@ void DecodeLayer::PlaceExperts(DecodeImage& image) {
   const auto rows = static_cast<std::size_t>(rows_);
   const RmsNormArguments& input = pre_feed_forward_.norm;
   const GroupingArguments& made = route_.grouping;
-  const std::int32_t* ids = made.ids;
   const Grouping routed{made.offsets, made.order, made.active, made.active_count, kExperts};
-  const Grouping everyone{image.Values<std::int32_t>({0, rows_}),
-                          image.Each<std::int32_t>(rows, [](int row) { return row; }),
-                          image.Zeros<std::int32_t>(1),
-                          image.Values<std::int32_t>({1}),
-                          1};
-  const auto* scale = weight_scale_;
+  const Grouping everyone = PlaceEveryone(image, rows_);
   struct Hidden {
     std::uint8_t* codes;
     std::uint8_t* scales;
@@ -342,9 +345,9 @@ void DecodeLayer::PlaceExperts(DecodeImage& image) {
                       const Hidden& t) {
     return GateUpArguments{format,
                            nullptr,
-                           scale,
+                           weight_scale_,
                            nullptr,
-                           scale,
+                           weight_scale_,
                            kHidden,
                            kIntermediate,
                            grouping,
@@ -361,7 +364,7 @@ void DecodeLayer::PlaceExperts(DecodeImage& image) {
       [&](WeightFormat format, const Grouping& grouping, int choices, const Hidden& t) {
         return DownArguments{format,
                              nullptr,
-                             scale,
+                             weight_scale_,
                              kHidden,
                              kIntermediate,
                              grouping,
@@ -376,7 +379,7 @@ void DecodeLayer::PlaceExperts(DecodeImage& image) {
   experts_down_ = {down(WeightFormat::kE2m1, routed, kChoices, of_routed),
                    down(WeightFormat::kE4m3, everyone, 1, of_shared),
                    {of_routed.y,
-                    ids,
+                    made.ids,
                     0,
                     kExperts,
                     of_shared.y,
