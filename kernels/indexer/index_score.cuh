@@ -166,8 +166,10 @@ SIMT_DEVICE KeyPieces key_pieces(int visible, int block, int blocks) {
 SIMT_DEVICE void score_keys(const IndexScoreArguments& arguments,
                             int row,
                             const KeyPieces& pieces) {
-  if (pieces.begin >= pieces.end) {
-    return;
+  const int first =
+      pieces.begin * kKeysPerBlock + simt::warp_index() * kKeysPerWarpTile * kTilesPerWarp;
+  if (first >= arguments.visible[row]) {
+    return;  // the warp has no keys in any piece
   }
   const IndexHeads heads = load_index_heads(arguments, row);
   for (int piece = pieces.begin; piece < pieces.end; ++piece) {

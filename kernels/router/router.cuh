@@ -11,7 +11,7 @@ inline namespace SIMT_TARGET {
 constexpr int kRouterWarps = 8;
 constexpr int kRouterThreads = kRouterWarps * 32;
 
-// Limits: 48 registers.
+// Limits: 56 registers.
 SIMT_KERNEL(kRouterThreads) router(RouterArguments arguments) {
   simt::dependency_trigger();
   simt::dependency_wait();

@@ -10,11 +10,13 @@
 #include "kernels/hyper_connection/hyper_connection.h"
 #include "kernels/indexer/select.h"
 
+namespace sparkspan::kernels {
+
+class DecodeImage;
+
 // One layer of ratio 4 at the shapes that a rank of two has, in device memory, launched as a step
 // of a few rows launches it. Its numbers are noise with finite results: what counts is their bits
 // and the time that they take.
-namespace sparkspan::kernels {
-
 class DecodeLayer {
  public:
   // One of a layer's launches, in their order: its name, the bytes that its formats require of
@@ -47,8 +49,6 @@ class DecodeLayer {
   std::vector<std::byte> Read() const;
 
  private:
-  class Image;
-
   int PostMixAttention(void* stream);
   int PreAttention(void* stream);
   int Latents(void* stream);
@@ -63,9 +63,19 @@ class DecodeLayer {
   int ExpertsUp(void* stream);
   int ExpertsDown(void* stream);
 
-  void PlaceStreams(Image& image);
-  void PlaceAttention(Image& image, int context);
-  void PlaceExperts(Image& image);
+  void PlaceArguments(DecodeImage& image, int context);
+  void PlaceStreams(DecodeImage& image);
+  void PlaceCache(DecodeImage& image, int context);
+  void PlaceLatents(DecodeImage& image);
+  void PlaceCompressors(DecodeImage& image);
+  void PlaceQueries(DecodeImage& image);
+  void PlaceSelection(DecodeImage& image);
+  void PlaceAttention(DecodeImage& image);
+  void PlaceOutput(DecodeImage& image);
+  void PlaceRoute(DecodeImage& image);
+  void PlaceExperts(DecodeImage& image);
+  LinearArguments PlaceProduct(
+      DecodeImage& image, WeightFormat format, int n, int k, OutputFormat output_format) const;
   const void* NextWeights(std::size_t bytes);
   void NextWeights(LinearArguments& product);
 
@@ -77,6 +87,13 @@ class DecodeLayer {
   std::size_t state_bytes_ = 0;
   std::vector<Step> steps_;
 
+  int context_ = 0;
+  int pages_ = 0;
+  const std::uint8_t* weight_scale_ = nullptr;
+  const float* rope_ = nullptr;
+  const std::int32_t* page_table_ = nullptr;
+  EntryPages window_{}, compressed_{};
+  IndexPages keys_{};
   PostMixArguments post_mix_attention_{}, post_mix_feed_forward_{};
   PreArguments pre_attention_{}, pre_feed_forward_{};
   LatentsArguments latents_{};
