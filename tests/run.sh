@@ -67,7 +67,8 @@ check_table() {
 }
 
 # The evidence of docs/performance: what the chips' compiler makes of the kernels (where there is
-# one), the traffic that the emulator counts, the model, and what the tests notice.
+# one), the model, and what the tests notice. kernels_families_test itself, in every tier, judges
+# the tables of traffic and of closeness.
 check_cuda() {
   if command -v nvcc >/dev/null; then
     echo "== cuda: the kernels for every chip"
@@ -79,18 +80,14 @@ check_cuda() {
   else
     skipped="SKIPPED: the CUDA build and its resources: nvcc is not installed"
   fi
-  local families=build/release/tests/unit/kernels/families/kernels_families_test
-  local made=build/evidence
+  local made=build/evidence tests=build/release/tests/unit/kernels
   mkdir -p "$made"
-  echo "== cuda: prediction and traffic"
+  echo "== cuda: prediction"
   python3 docs/performance/predict.py --write "$made/prediction.csv"
   check_table "$made/prediction.csv" prediction.csv
-  head -n 1 docs/performance/traffic.csv >"$made/traffic.csv"
-  SPARKSPAN_TRAFFIC_WRITE=$made/traffic.csv "$families" --gtest_brief=1
-  check_table "$made/traffic.csv" traffic.csv
   echo "== cuda: deleted barriers"
-  python3 tests/gpu/delete_barriers.py "$families" \
-    build/release/tests/unit/kernels/simt/kernels_simt_test
+  python3 tests/gpu/delete_barriers.py --dialect "$tests/simt/kernels_simt_test" \
+    "$tests/families/kernels_families_test" "$tests/families/kernels_golden_test"
 }
 
 skipped=

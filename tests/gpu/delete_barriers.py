@@ -6,8 +6,8 @@ when one of the test programs fails; one that no test passes, as not caught. Kin
 no shipped kernel uses are deleted from the dialect's own tests instead. Exits with an error below
 --required percent of any kind.
 
-Usage: tests/gpu/delete_barriers.py build/release/tests/unit/kernels/families/kernels_families_test \
-           build/release/tests/unit/kernels/simt/kernels_simt_test
+Usage: tests/gpu/delete_barriers.py --dialect build/release/tests/unit/kernels/simt/kernels_simt_test \
+           build/release/tests/unit/kernels/families/kernels_{families,golden}_test
 Run from the repository root.
 """
 
@@ -48,7 +48,7 @@ TESTS = {
     "router.cuh": "*Router*",
     "sample.cuh": "*Sample*",
     "sampling.cuh": "*Pick*:*Accept*",
-    "select.cuh": "*Index*",
+    "select.cuh": "*Index*:*Select*",
     "top_k.cuh": "*TopK*",
 }
 
@@ -86,27 +86,30 @@ def source_line(place: str) -> str:
     return re.sub(r"\s+", " ", path.read_text().splitlines()[int(line) - 1]).strip()
 
 
-def is_caught(place: str, program: Path, dialect: Path) -> bool:
+def is_caught(place: str, programs: list[Path], dialect: Path) -> bool:
     deletion = {"SPARKSPAN_DELETED_SITE": place}
+    tests = TESTS.get(place.rsplit(":", 1)[0], "*")
     return run(dialect, deletion) != 0 or \
-        run(program, deletion, TESTS.get(place.rsplit(":", 1)[0], "*")) != 0
+        any(run(program, deletion, tests) != 0 for program in programs)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("program", type=Path, help="tests of the kernels")
-    parser.add_argument("dialect", type=Path, help="tests of the dialect itself")
+    parser.add_argument("programs", type=Path, nargs="+", help="tests of the kernels")
+    parser.add_argument("--dialect", type=Path, required=True, help="tests of the dialect itself")
     parser.add_argument("--required", type=float, default=95)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    passed = passed_sites(options.program)
+    passed = {}
+    for program in options.programs:
+        passed |= passed_sites(program)
     of_dialect = passed_sites(options.dialect)
     shipped = written_sites() | passed
     others = {place: kind for place, kind in of_dialect.items() if kind not in shipped.values()}
     rows = []
     for place, kind in sorted((shipped | others).items()):
         caught = (place in passed or place in of_dialect) and \
-            is_caught(place, options.program, options.dialect)
+            is_caught(place, options.programs, options.dialect)
         rows.append({"site": place, "kind": kind, "source": source_line(place),
                      "caught": "yes" if caught else "no"})
         print(f"{place} {kind}: {'caught' if caught else 'NOT CAUGHT'}", flush=True)
