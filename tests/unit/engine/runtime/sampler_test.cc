@@ -311,7 +311,7 @@ TEST(Sampler, RefusesARowThatForbidsEveryToken) {
   const std::vector<float> scores(3, kForbidden);
   const auto chosen = sampler.Sample(scores, std::vector<float>{1, 2, 3}, {}, 9);
   EXPECT_EQ(chosen.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(chosen.status().message()), HasSubstr("none of 3 tokens"));
+  EXPECT_THAT(std::string(chosen.status().message()), HasSubstr("forbid all 3 tokens"));
   std::vector<double> distribution;
   EXPECT_EQ(sampler.Distribution(scores, {}, &distribution), chosen.status());
 }
