@@ -189,7 +189,7 @@ class Service::Server final : public v1::Worker::Service {
     absl::StatusOr<v1::ExamineResponse> answer =
         may_ask.ok() ? ExamineFor(*request) : absl::StatusOr<v1::ExamineResponse>(may_ask);
     if (!answer.ok()) {
-      LOG(WARNING) << "a doctor is refused: " << answer.status().message();
+      LogRefusal(absl::StrFormat("a doctor is refused: %s", answer.status().message()));
       return grpc::Status(static_cast<grpc::StatusCode>(answer.status().code()),
                           std::string(answer.status().message()));
     }

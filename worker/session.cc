@@ -129,7 +129,7 @@ void Session::Work() {
 
 bool Session::Obey(const FormGroupOrder& order) {
   end_.formed = true;
-  changes_before_group_ = lifecycle_.interfaces().changes();
+  losses_before_group_ = lifecycle_.interfaces().losses();
   const absl::StatusOr<std::vector<PeerPath>> peers =
       lifecycle_.BeginEpoch(options_.epoch, order.session_key, over_);
   if (!peers.ok()) {
@@ -195,6 +195,7 @@ v1::WorkerMessage Session::FabricMessage() const {
     interface.set_control(sample.declared.control);
     interface.set_data(sample.declared.data);
     interface.set_fault(sample.fault);
+    interface.set_path_fault(sample.path_fault);
     interface.set_sent_bytes(sample.counters.sent_bytes);
     interface.set_received_bytes(sample.counters.received_bytes);
     interface.set_errors(sample.counters.errors);
@@ -242,8 +243,9 @@ std::string Session::EpochFault() const {
   if (MemoryReport memory = lifecycle_.memory(); memory.is_exhausted) {
     return std::move(memory.shortage);
   }
-  return lifecycle_.interfaces().changes() > changes_before_group_ ? lifecycle_.interfaces().fault()
-                                                                   : "";
+  // However short a loss was, it has broken the group's connections.
+  const engine::fabric::PinMonitor& interfaces = lifecycle_.interfaces();
+  return interfaces.losses() > losses_before_group_ ? interfaces.last_loss() : "";
 }
 
 void Session::Pulse() {

@@ -116,7 +116,7 @@ class Session {
   std::atomic<bool> in_group_{false};
   // How often interfaces had changed when the group began to form: a fault that was there before
   // does not keep those ranks apart that now meet, as those of one machine do without a cable.
-  std::atomic<std::uint64_t> changes_before_group_{0};
+  std::atomic<std::uint64_t> losses_before_group_{0};
   SessionEnd end_;  // of the executor's thread while it lives
 
   // Of the pulse's thread.

@@ -124,13 +124,14 @@ absl::Status ProbeConnection::Send(ProbeRequest request, std::string_view payloa
   return SendAll(payload, deadline);
 }
 
-absl::StatusOr<ProbeConnection::Frame> ProbeConnection::Receive(Time deadline) {
+absl::StatusOr<ProbeConnection::Frame> ProbeConnection::Receive(Time deadline,
+                                                                std::int64_t bytes_max) {
   Header header{};
   RETURN_IF_ERROR(ReceiveAll(header, deadline));
   const std::uint64_t request = Get(header, 6, 2);
   const std::uint64_t bytes = Get(header, 8, 8);
   if (Get(header, 0, 4) != kMagic || Get(header, 4, 2) != kVersion || request < 1 ||
-      request > kRequestMax || bytes > static_cast<std::uint64_t>(kProbeBytesMax)) {
+      request > kRequestMax || bytes > static_cast<std::uint64_t>(bytes_max)) {
     return absl::InvalidArgumentError(
         "what answers is no doctor of this release; is the probe's port used by another program?");
   }

@@ -46,7 +46,7 @@ class ProbeConnection {
     ProbeRequest request;
     std::string payload;
   };
-  absl::StatusOr<Frame> Receive(Time deadline);
+  absl::StatusOr<Frame> Receive(Time deadline, std::int64_t bytes_max = kProbeBytesMax);
 
   // The largest packet that this side sends on it: what its own MTU, the other side's, and what the
   // way between has been found to carry, allow. TCP's packets are never fragmented. 0: not known.

@@ -21,6 +21,7 @@ namespace sparkspan::engine::doctor {
 namespace {
 
 constexpr int kBacklog = 8;
+constexpr std::int64_t kTokenBytesMax = 256;
 constexpr std::chrono::seconds kSessionMax{60};
 constexpr std::chrono::seconds kCallBackTimeout{2};
 constexpr std::chrono::seconds kFrameTimeout{10};
@@ -58,7 +59,8 @@ class ProbeServer::Session {
   // Until the other side is done or away, asks for what it may not, or takes too long.
   void Run() {
     const Time deadline = std::chrono::steady_clock::now() + kSessionMax;
-    absl::StatusOr<ProbeConnection::Frame> frame = Next(deadline);
+    // Who has not shown the token yet gets no memory for more than one.
+    absl::StatusOr<ProbeConnection::Frame> frame = Next(deadline, kTokenBytesMax);
     if (!frame.ok() || frame->request != ProbeRequest::kOpen || frame->payload != options_.token) {
       LOG(WARNING) << "a probe from " << ToString(peer_)
                    << " without the right token is not answered";
@@ -75,14 +77,15 @@ class ProbeServer::Session {
 
  private:
   // The next request, unless the server stops first.
-  absl::StatusOr<ProbeConnection::Frame> Next(Time deadline) {
+  absl::StatusOr<ProbeConnection::Frame> Next(Time deadline,
+                                              std::int64_t bytes_max = kProbeBytesMax) {
     pollfd polled[] = {{stop_.fd(), POLLIN, 0}, {connection_.fd(), POLLIN, 0}};
     poll(polled, 2, kIdleMaxMs);
     if (polled[0].revents != 0 || polled[1].revents == 0) {
       return absl::CancelledError("nothing was asked in time");
     }
-    return connection_.Receive(
-        std::min(deadline, std::chrono::steady_clock::now() + kFrameTimeout));
+    return connection_.Receive(std::min(deadline, std::chrono::steady_clock::now() + kFrameTimeout),
+                               bytes_max);
   }
 
   absl::StatusOr<std::string> AnswerTo(const ProbeConnection::Frame& frame) {

@@ -47,6 +47,10 @@ void PinMonitor::Take(const DeclaredPin& pin, const std::string& fault) {
       }
     }
     ++changes_;
+    if (!fault.empty()) {
+      ++losses_;
+      last_loss_ = fault;
+    }
   }
   if (fault.empty()) {
     LOG(INFO) << "interface " << pin.interface << " is as declared again";
@@ -71,7 +75,8 @@ std::vector<PinSample> PinMonitor::Sample() const {
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < samples.size(); ++i) {
     samples[i].link = paths[i].link;
-    samples[i].fault = faults_[i].empty() ? paths[i].fault : faults_[i];
+    samples[i].fault = faults_[i];
+    samples[i].path_fault = paths[i].fault;
   }
   return samples;
 }
@@ -89,6 +94,16 @@ std::string PinMonitor::fault() const {
 std::uint64_t PinMonitor::changes() const {
   const std::lock_guard lock(mutex_);
   return changes_;
+}
+
+std::uint64_t PinMonitor::losses() const {
+  const std::lock_guard lock(mutex_);
+  return losses_;
+}
+
+std::string PinMonitor::last_loss() const {
+  const std::lock_guard lock(mutex_);
+  return last_loss_;
 }
 
 }  // namespace sparkspan::engine::fabric

@@ -33,6 +33,8 @@ struct PinSample {
   PlanePin declared;
   int interface_index = 0;  // 0: there is no such interface now
   std::string fault;        // why it is not as declared; empty while it is
+  // What is wrong with the routes by it or with its MTU. Sockets are bound to it all the same.
+  std::string path_fault;
   InterfaceCounters counters;
   LinkFacts link;
 
@@ -51,7 +53,7 @@ class PinMonitor {
                                                            std::vector<PlanePin> pins,
                                                            OnFault on_fault);
 
-  // One for each pin, in the order given. A fault of its routes or its MTU counts too.
+  // One for each pin, in the order given.
   std::vector<PinSample> Sample() const;
 
   // Of the first pin that does not hold, so that nothing can be sent by it; empty while all do.
@@ -59,6 +61,9 @@ class PinMonitor {
 
   // How often a pin has ceased to hold, come back, or has a fault of another kind.
   std::uint64_t changes() const;
+  // How often one has ceased to hold, and why it did last, also when it holds again by now.
+  std::uint64_t losses() const;
+  std::string last_loss() const;
 
  private:
   PinMonitor(std::filesystem::path sysfs, std::vector<PlanePin> pins, OnFault on_fault);
@@ -71,6 +76,8 @@ class PinMonitor {
   mutable std::mutex mutex_;         // of what follows
   std::vector<std::string> faults_;  // [pins]
   std::uint64_t changes_ = 0;
+  std::uint64_t losses_ = 0;
+  std::string last_loss_;
 
   std::unique_ptr<PathWatch> paths_;
   std::unique_ptr<PinWatch> watch_;  // last: it uses all of the above

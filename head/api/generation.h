@@ -167,8 +167,9 @@ struct InterfaceStatus {
   std::int32_t index = 0;  // the kernel's; 0: there is no such interface
   bool control = false;    // the planes that it is declared for
   bool data = false;
-  std::string fault;  // why it is not as declared; empty while it is
-  std::string net;    // what carries exchanges over it: "TCP"; empty where none go
+  std::string fault;       // why it is not as declared; empty while it is
+  std::string path_fault;  // what is wrong with the routes by it or with its MTU; it serves
+  std::string net;         // what carries exchanges over it: "TCP"; empty where none go
   engine::fabric::LinkFacts link;
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_bytes = 0;

@@ -18,6 +18,7 @@ using engine::schedule::TokenEvent;
 
 constexpr std::chrono::seconds kRateWindow{5};
 constexpr double kRequestSecondsWeight = 0.1;
+constexpr std::chrono::milliseconds kJudgedFor{200};
 
 // Of the first drafts lately verified: what makes a drafter suspect, and what clears it again
 // (spec: dspark.md 11.13).
@@ -454,9 +455,30 @@ void EngineLoop::FillReadiness(api::EngineReadiness* readiness) const {
 }
 
 api::EngineReadiness EngineLoop::Readiness() const {
-  const std::lock_guard lock(mutex_);
   api::EngineReadiness readiness;
-  FillReadiness(&readiness);
+  {
+    const std::lock_guard lock(mutex_);
+    FillReadiness(&readiness);
+  }
+  if (!options_.describe_cluster) {
+    return readiness;
+  }
+  // Every request asks, and looking at the machines takes longer than it may be held up.
+  const engine::Time now = clock_.Now();
+  {
+    const std::lock_guard lock(judged_mutex_);
+    if (judged_.has_value() && judged_->engine_state == readiness.state &&
+        judged_->engine_detail == readiness.detail && now < judged_->at + kJudgedFor) {
+      readiness.state = judged_->state;
+      readiness.detail = judged_->detail;
+      return readiness;
+    }
+  }
+  const api::EngineStatus status = Status();
+  const std::lock_guard lock(judged_mutex_);
+  judged_ = Judged{readiness.state, readiness.detail, status.state, status.detail, now};
+  readiness.state = status.state;
+  readiness.detail = status.detail;
   return readiness;
 }
 

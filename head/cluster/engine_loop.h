@@ -36,7 +36,8 @@ struct EngineLoopOptions {
   engine::Epoch first_epoch;  // larger than any of an earlier head, if clocks are right
   std::string numerics;
   std::string draft_mode;
-  // Adds what only the cluster knows: ranks, phases of loading. Thread-safe. May be empty.
+  // Adds what only the cluster knows: ranks, phases of loading; may judge the state by it, which
+  // Readiness() then follows within 200 ms. Thread-safe. May be empty.
   std::function<void(api::EngineStatus*)> describe_cluster;
   // An epoch that served was lost. By the loop's thread: it must not wait. May be empty.
   std::function<void(engine::Epoch epoch)> on_epoch_lost;
@@ -149,6 +150,17 @@ class EngineLoop final : public api::Generator {
   api::EngineStatus status_;    // what the scheduler does not know
   ErrorLog errors_;
   absl::Status failure_;
+
+  // What describe_cluster last made of an engine's state, for Readiness().
+  struct Judged {
+    api::EngineState engine_state;
+    std::string engine_detail;
+    api::EngineState state;
+    std::string detail;
+    engine::Time at;
+  };
+  mutable std::mutex judged_mutex_;
+  mutable std::optional<Judged> judged_;
 
   std::atomic<bool> stopping_{false};
   engine::Thread thread_;  // last: it uses all of the above

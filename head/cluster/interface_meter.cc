@@ -19,6 +19,7 @@ api::InterfaceStatus StatusOf(const PinSample& sample) {
   status.control = sample.declared.control;
   status.data = sample.declared.data;
   status.fault = sample.fault;
+  status.path_fault = sample.path_fault;
   status.net = sample.declared.net;
   status.link = sample.link;
   status.sent_bytes = sample.counters.sent_bytes;

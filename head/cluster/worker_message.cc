@@ -125,6 +125,7 @@ absl::StatusOr<engine::fabric::PinSample> SampleOf(const v1::Interface& message)
   sample.declared.data = message.data();
   sample.interface_index = message.index();
   sample.fault = Clean(message.fault(), kSentenceBytesMax);
+  sample.path_fault = Clean(message.path_fault(), kSentenceBytesMax);
   sample.counters = {message.sent_bytes(),
                      message.received_bytes(),
                      message.errors(),

@@ -309,8 +309,9 @@ api::GenerationRequest Service::MakeGeneration(const SessionParts& parts,
   generation.prompt = parts.prompts[choice / n];
   generation.sampling = common.sampling;
   generation.sampling.forced = parts.forced;
-  // Every prompt of a batch is answered as it would be alone.
-  generation.sampling.seed = parts.seed + choice % n;
+  // With a seed every prompt of a batch is answered as it would be alone; without one equal prompts
+  // are to get different answers.
+  generation.sampling.seed = parts.seed + (common.seed.has_value() ? choice % n : choice);
   // Who gives a seed wants the text to depend on it alone: not on how many drafts were verified.
   generation.sampling.acceptance = common.seed.has_value()
                                        ? engine::runtime::AcceptanceRule::kSharedNoise

@@ -1,5 +1,6 @@
 #include "head/http/idle_connections.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -17,6 +18,12 @@ namespace {
 bool Watch(int poll, int fd) {
   epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
   return epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+// Something can be read, were it the end. Takes nothing.
+bool HasNews(int fd) {
+  pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
+  return poll(&entry, 1, 0) > 0;
 }
 
 }  // namespace
@@ -51,7 +58,11 @@ void IdleConnections::Park(std::unique_ptr<SocketStream> stream) {
     return;
   }
   if (entries_.size() >= connections_max_) {
-    Take(entries_.begin());
+    // One that has asked waits for the thread, not the other way round.
+    const auto idle = std::find_if(entries_.begin(), entries_.end(), [](const Entry& entry) {
+      return !HasNews(entry.stream->fd());
+    });
+    Take(idle == entries_.end() ? entries_.begin() : idle);
   }
   const int fd = stream->fd();
   if (!Watch(poll_.get(), fd)) {

@@ -30,7 +30,7 @@ class IdleConnections {
   IdleConnections(const IdleConnections&) = delete;
   ~IdleConnections() { Stop(); }
 
-  // Watches it. Closes the one that was parked first when there are too many. Thread-safe.
+  // Watches it. Closes the one that is idle for longest when there are too many. Thread-safe.
   void Park(std::unique_ptr<SocketStream> stream);
   // Closes all; from now on Park() closes what it gets. Call it on one thread.
   void Stop();

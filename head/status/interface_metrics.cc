@@ -84,7 +84,6 @@ void WriteLinks(PrometheusText* page, const Labelled& labelled) {
                 {"pcie_speed", link.pcie_speed},
                 {"rdma_device", link.rdma_device},
                 {"gid_index", link.gid_index < 0 ? "" : std::to_string(link.gid_index)},
-                {"gid", link.gid},
                 {"network_namespace", link.network_namespace}});
     page->Sample(1.0, all);
   }

@@ -40,6 +40,7 @@ Json InterfaceJson(const api::InterfaceStatus& interface) {
           {"index", interface.index},
           {"planes", std::move(planes)},
           {"fault", interface.fault},
+          {"path_fault", interface.path_fault},
           {"net", interface.net},
           {"mtu", interface.link.mtu},
           {"speed_mbps", interface.link.speed_mbps},

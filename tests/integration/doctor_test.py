@@ -86,9 +86,9 @@ class BetweenNodesTest(unittest.TestCase):
     def status(self, cluster):
         return json.loads(cluster.curl("/status.json")[1])
 
-    def faults(self, cluster, rank):
-        return [one["fault"] for one in self.status(cluster)["ranks"][rank]["interfaces"]
-                if one["fault"]]
+    def path_faults(self, cluster, rank):
+        return [one["path_fault"] for one in self.status(cluster)["ranks"][rank]["interfaces"]
+                if one["path_fault"]]
 
     def test_running_workers_answer(self):
         with self.cluster():
@@ -120,12 +120,12 @@ class BetweenNodesTest(unittest.TestCase):
             self.assertRegex(shown["network_namespace"], r"^net:\[\d+\]$")
             self.network.ip("spark2", "link", "set", data, "mtu", "1400")
             try:
-                fault = self.wait_for(lambda: self.faults(cluster, 1))[0]
+                fault = self.wait_for(lambda: self.path_faults(cluster, 1))[0]
                 self.assertIn(f"interface {data} has MTU 1400, it had 9000", fault)
                 findings = self.peers()
             finally:
                 self.network.ip("spark2", "link", "set", data, "mtu", "9000")
-            self.wait_for(lambda: not self.faults(cluster, 1))
+            self.wait_for(lambda: not self.path_faults(cluster, 1))
         self.assert_outcomes(findings, "peer.mtu", "failure", ["node spark2"])
         bootstrap = findings["tcp.mtu"][1]
         self.assertEqual((bootstrap["subject"], bootstrap["outcome"]),
@@ -138,11 +138,11 @@ class BetweenNodesTest(unittest.TestCase):
         with self.cluster() as cluster:
             self.network.ip("spark1", "route", "add", *route)
             try:
-                fault = self.wait_for(lambda: self.faults(cluster, 0))[0]
+                fault = self.wait_for(lambda: self.path_faults(cluster, 0))[0]
                 self.assertIn("leaves by wlP9s9", fault)
             finally:
                 self.network.ip("spark1", "route", "del", *route)
-            self.wait_for(lambda: not self.faults(cluster, 0))
+            self.wait_for(lambda: not self.path_faults(cluster, 0))
 
     def test_after_a_failure_the_node_of_the_lost_link_is_looked_at(self):
         data = self.network.qsfp("spark2", 1)

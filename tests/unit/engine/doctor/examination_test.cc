@@ -199,6 +199,15 @@ TEST(Examination, WithoutRightsOrCertificatesItSaysSo) {
   }
 }
 
+TEST(Examination, RanksThatRunHoldTheirMemoryAlready) {
+  SparkTree tree;
+  tree.Write("proc/meminfo", "MemAvailable: 1000000 kB\nCached: 1 kB");
+  tree.Write("proc/99/comm", "sparkspan-worke");
+  const Report report = ExamineTree(tree, SparkPair());
+  ASSERT_EQ(Of(report, "memory.free").size(), 1u);
+  EXPECT_EQ(Of(report, "memory.free")[0].outcome, Outcome::kSkipped);
+}
+
 TEST(Examination, OwnDaemonsOnTheirPortsAreNoFault) {
   SparkTree tree;
   tree.Write("proc/99/comm", "sparkspan-head");

@@ -63,6 +63,8 @@ void CutAndJoinLoopback() {
   WaitForChanges(**monitor, 2);
   EXPECT_EQ((*monitor)->fault(), "");
   EXPECT_EQ(faults, 1) << "only a pin that ceases to hold is one";
+  EXPECT_EQ((*monitor)->losses(), 1u);
+  EXPECT_EQ((*monitor)->last_loss(), "interface lo lost its link; check the cable");
 }
 
 TEST(PinMonitor, RemembersAFaultUntilThePinHoldsAgain) {

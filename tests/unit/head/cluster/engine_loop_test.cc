@@ -74,6 +74,31 @@ class EngineLoopTest : public ::testing::Test {
   std::unique_ptr<EngineLoop> loop_;
 };
 
+TEST_F(EngineLoopTest, ReadinessFollowsWhatTheClusterIsJudgedBy) {
+  std::atomic<bool> is_short{false};
+  options_.describe_cluster = [&](api::EngineStatus* status) {
+    if (is_short && status->state == api::EngineState::kReady) {
+      status->state = api::EngineState::kDegraded;
+      status->detail = "rank 0 is short of memory";
+    }
+  };
+  Start();
+  WaitForState(api::EngineState::kReady);
+  const auto wait_for = [&](api::EngineState state) {
+    const engine::Time deadline = Soon();
+    while (loop_->Readiness().state != state && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_EQ(loop_->Readiness().state, state);
+  };
+  wait_for(api::EngineState::kReady);
+  is_short = true;
+  wait_for(api::EngineState::kDegraded);
+  EXPECT_EQ(loop_->Readiness().detail, "rank 0 is short of memory");
+  is_short = false;
+  wait_for(api::EngineState::kReady);
+}
+
 TEST_F(EngineLoopTest, GivesEachRequestItsTokensAndOneFinish) {
   Start();
   WaitForState(api::EngineState::kReady);

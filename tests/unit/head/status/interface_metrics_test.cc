@@ -57,7 +57,7 @@ TEST(InterfaceMetrics, ControlAndDataAreApart) {
         "sparkspan_interface_pcie_lanes" + own + " 0.0\n",
         "sparkspan_interface_info" + rail.substr(0, rail.size() - 1) +
             ",net=\"TCP\",driver=\"mlx5_core\",duplex=\"\",pcie_speed=\"\",rdma_device="
-            "\"rocep1s0f1\",gid_index=\"3\",gid=\"\",network_namespace=\"\"} 1.0\n",
+            "\"rocep1s0f1\",gid_index=\"3\",network_namespace=\"\"} 1.0\n",
         "sparkspan_interface_up" + own + " 1.0\n",
         "sparkspan_interface_up" + rail + " 0.0\n",
         std::string("sparkspan_connection_sent_bytes_total{rank=\"1\",plane=\"data\",peer=\"rank "

@@ -60,6 +60,7 @@ TEST(StatusJson, HasWhatThePageShows) {
   interface.index = 5;
   interface.data = true;
   interface.fault = "no link";
+  interface.path_fault = "the route leaves by wlP9s9";
   interface.sent_bytes = 1;
   interface.received_bytes = 2;
   interface.errors = 3;
@@ -96,6 +97,7 @@ TEST(StatusJson, HasWhatThePageShows) {
   EXPECT_EQ(shown["index"], 5);
   EXPECT_EQ(shown["planes"], json({"data"}));
   EXPECT_EQ(shown["fault"], "no link");
+  EXPECT_EQ(shown["path_fault"], "the route leaves by wlP9s9");
   EXPECT_EQ(shown["sent_bytes"], 1);
   EXPECT_EQ(shown["received_bytes"], 2);
   EXPECT_EQ(shown["errors"], 3);
