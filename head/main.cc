@@ -277,16 +277,16 @@ absl::Status WaitForEnd(const cluster::EngineLoop& loop,
     if (was_ready && !notifier.is_wanted()) {
       continue;
     }
-    const api::EngineStatus status = loop.Status();
-    const std::string state(EngineStateName(status.state));
-    notifier.Status(status.detail.empty() ? state : state + ": " + status.detail);
+    const api::EngineReadiness readiness = loop.Readiness();
+    const std::string state(EngineStateName(readiness.state));
+    notifier.Status(readiness.detail.empty() ? state : state + ": " + readiness.detail);
     notifier.Ready();
     notifier.Alive(std::chrono::steady_clock::now());
-    if (!was_ready && status.state == api::EngineState::kReady) {
+    if (!was_ready && readiness.state == api::EngineState::kReady) {
       was_ready = true;
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
       LOG(INFO) << absl::StrFormat("ready %.2f s after the API began to listen", took.count());
-      for (const api::StartUpPhase& phase : status.phases) {
+      for (const api::StartUpPhase& phase : loop.Status().phases) {
         LOG(INFO) << absl::StrFormat("start-up: %-28s %7.2f s", phase.name, phase.seconds);
       }
     }

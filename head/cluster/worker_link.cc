@@ -3,7 +3,6 @@
 #include <grpc/support/time.h>
 #include <grpcpp/channel.h>
 
-#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <optional>

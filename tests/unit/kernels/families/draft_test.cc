@@ -11,6 +11,7 @@
 #include "kernels/hyper_connection/hyper_connection.h"
 #include "kernels/linear/linear.h"
 #include "tests/golden_path.h"
+#include "tests/unit/kernels/families/bf16_product.h"
 #include "tests/unit/kernels/families/golden_tensors.h"
 #include "tests/unit/kernels/simt/closeness.h"
 #include "tests/unit/kernels/simt/five_orders.h"
@@ -33,33 +34,6 @@ std::vector<std::uint16_t> Padded(const std::vector<std::uint16_t>& matrix, int 
   for (int row = 0; row < rows; ++row) {
     std::copy_n(matrix.begin() + row * columns, columns, out.begin() + row * kMarkov);
   }
-  return out;
-}
-
-std::vector<std::byte> Prepared(const std::vector<std::uint16_t>& matrix, int n, int k) {
-  std::vector<std::byte> out(PreparedBytes(WeightFormat::kBf16, n, k));
-  PrepareBf16(matrix, n, k, out);
-  return out;
-}
-
-std::vector<float> Product(const std::vector<std::byte>& weight,
-                           int n,
-                           int k,
-                           const std::vector<std::uint16_t>& x,
-                           int rows) {
-  std::vector<float> out(At(rows * n));
-  EmulateLinear({.weight_format = WeightFormat::kBf16,
-                 .activation_format = ActivationFormat::kBf16,
-                 .output_format = OutputFormat::kFloat,
-                 .weight = weight.data(),
-                 .weight_scale = nullptr,
-                 .n = n,
-                 .k = k,
-                 .activation = x.data(),
-                 .activation_scale = nullptr,
-                 .groups = 1,
-                 .output = out.data(),
-                 .rows = rows});
   return out;
 }
 
@@ -124,12 +98,12 @@ TEST(DraftTurn, DraftsWhatTheReferenceDrafts) {
       std::vector<float> logits[kRanks];
       for (int rank = 0; rank < kRanks; ++rank) {
         const auto part = [&](const std::vector<std::uint16_t>& whole, int k) {
-          return Prepared(
+          return PreparedBf16(
               {whole.begin() + rank * kPart * k, whole.begin() + (rank + 1) * kPart * k}, kPart, k);
         };
         heads[rank] = part(head, kHidden);
         biases[rank] = part(w2, kMarkov);
-        logits[rank] = Product(heads[rank], kPart, kHidden, input.normalized, kDrafts);
+        logits[rank] = Bf16Product(heads[rank], kPart, kHidden, input.normalized, kDrafts);
       }
       std::vector<std::int32_t> out(kDrafts, -1);
       std::vector<std::uint16_t> e(kMarkov);
@@ -155,7 +129,7 @@ TEST(DraftTurn, DraftsWhatTheReferenceDrafts) {
                           proj.data(),
                           confidence.data()});
         for (int rank = 0; rank < kRanks && !last; ++rank) {
-          const auto bias = Product(biases[rank], kPart, kMarkov, e, 1);
+          const auto bias = Bf16Product(biases[rank], kPart, kMarkov, e, 1);
           EmulatePick(
               {{logits[rank].data() + turn * kPart, bias.data(), nullptr, kPart, rank * kPart},
                greedy.data(),

@@ -11,6 +11,7 @@
 #include "kernels/norm/rms_norm.h"
 #include "kernels/simt/emulator.h"
 #include "tests/golden_path.h"
+#include "tests/unit/kernels/families/bf16_product.h"
 #include "tests/unit/kernels/families/golden_tensors.h"
 #include "tests/unit/kernels/simt/closeness.h"
 
@@ -85,22 +86,7 @@ class GoldenOps : public testing::Test {
                                     const std::vector<std::uint16_t>& x) {
     const int n = static_cast<int>(weight.size()) / k;
     const int rows = static_cast<int>(x.size()) / k;
-    std::vector<std::byte> prepared(PreparedBytes(WeightFormat::kBf16, n, k));
-    PrepareBf16(weight, n, k, prepared);
-    std::vector<float> y(At(rows * n));
-    EmulateLinear({.weight_format = WeightFormat::kBf16,
-                   .activation_format = ActivationFormat::kBf16,
-                   .output_format = OutputFormat::kFloat,
-                   .weight = prepared.data(),
-                   .weight_scale = nullptr,
-                   .n = n,
-                   .k = k,
-                   .activation = x.data(),
-                   .activation_scale = nullptr,
-                   .groups = 1,
-                   .output = y.data(),
-                   .rows = rows});
-    return y;
+    return Bf16Product(PreparedBf16(weight, n, k), n, k, x, rows);
   }
 
   GoldenTensors tensors_;
