@@ -111,12 +111,12 @@ TEST_P(ModelALongPrompt, LayerOutputIsTheStoredOne) {
   ExpectLayer(out, expected);
   // Rows that see the whole window, and the entry of 128 tokens. The last rows of this prompt were
   // computed with a second rounding in the query norm, an artefact of the machine of the golden
-  // data (tests/golden/quantised_layers_test.cc), which allows them as much.
+  // data (tests/golden/quantised_layers_test.cc): nearer to the limit than the others, and within.
   const std::size_t last = At((rows - kWindow + 1) * kStreams * kHidden);
   const std::vector<float> actual = Widened(out);
   const auto stored = std::span(expected).last(last);
   ExpectRelativeRms(
-      std::span(actual).last(last), std::vector<double>(stored.begin(), stored.end()), 2e-2);
+      std::span(actual).last(last), std::vector<double>(stored.begin(), stored.end()), 1e-2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ratio128And4, ModelALongPrompt, testing::Values(3, 4));
