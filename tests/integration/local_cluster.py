@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from local_server import MODEL, chat_body, free_port
+from local_server import MODEL, chat_body, free_ports
 
 BIN = Path(os.environ.get("SPARKSPAN_BIN", "build/release/bin"))
 # For what must happen at all; how soon it does is measured, and decides nothing.
@@ -83,7 +83,7 @@ class LocalCluster:
         self.api = api or {}
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
-        self.port = free_port()
+        self.port, *self.worker_ports = free_ports(1 + 2 * ranks)
         file = root / "cluster.yaml"
         file.write_text(self.yaml(ranks, root))
         subprocess.run([BIN / "sparkspan", "certs", "--cluster", file, "--out", root / "tls"],
@@ -109,7 +109,8 @@ class LocalCluster:
             "nodes": [{"name": "local", "control": {"interface": "lo", "address": "127.0.0.1"},
                        "data": "tcp",
                        "ranks": [{"rank": rank, "device": {"cpu_threads": 1},
-                                  "control_port": free_port(), "data_port": free_port()}
+                                  "control_port": self.worker_ports[2 * rank],
+                                  "data_port": self.worker_ports[2 * rank + 1]}
                                  for rank in range(ranks)]}]})
 
     @property

@@ -21,10 +21,17 @@ START_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 60
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has, each another: a port that was let go could be given twice."""
+    with contextlib.ExitStack() as held:
+        listeners = [held.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]
+
+
 def free_port() -> int:
-    with contextlib.closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    return free_ports(1)[0]
 
 
 class LocalServer:
