@@ -14,15 +14,14 @@
 #include "engine/base/service_notifier.h"
 #include "engine/base/status.h"
 #include "engine/config/write_cluster_config.h"
-#include "engine/fabric/pinned_socket.h"
+#include "engine/fabric/port_claims.h"
 #include "engine/runtime/plan_check.h"
 #include "engine/weights/checkpoint.h"
 
 namespace sparkspan::deploy::cli {
 namespace {
 
-using engine::fabric::DeclaredPin;
-using engine::fabric::Ipv4Address;
+using engine::fabric::PortClaims;
 
 constexpr std::int64_t kContextDefault = 32'768;
 constexpr std::int64_t kKvBlockTokens = 256;
@@ -56,23 +55,6 @@ class PrivateFolder {
   std::string path_;
 };
 
-// Ports that nobody listens on now; all are held until all are known, so that they differ.
-absl::StatusOr<std::vector<std::uint16_t>> FreeLoopbackPorts(std::size_t count) {
-  const DeclaredPin loopback{"lo", Ipv4Address{0x7F000001}};
-  std::vector<engine::UniqueFd> held;
-  std::vector<std::uint16_t> ports;
-  for (std::size_t i = 0; i < count; ++i) {
-    ASSIGN_OR_RETURN(engine::UniqueFd socket,
-                     engine::fabric::ListenPinned(
-                         loopback, 0, engine::fabric::LocalPeers::kSome, /*backlog=*/1));
-    ASSIGN_OR_RETURN(const engine::fabric::Endpoint endpoint,
-                     engine::fabric::LocalEndpoint(socket.get()));
-    ports.push_back(endpoint.port);
-    held.push_back(std::move(socket));
-  }
-  return ports;
-}
-
 // Fills in what the flags leave to the checkpoint and to this moment.
 absl::Status Complete(ServeOptions* options) {
   engine::config::LocalCluster& cluster = options->cluster;
@@ -99,16 +81,25 @@ absl::Status Complete(ServeOptions* options) {
         (limits.context_length + kDraftRowsMax + kKvBlockTokens - 1) / kKvBlockTokens;
     limits.kv_tokens = limits.sequences * blocks * kKvBlockTokens;
   }
+  return absl::OkStatus();
+}
+
+// Ports of loopback for the workers, theirs for as long as the claims live.
+absl::StatusOr<PortClaims> ClaimWorkerPorts(ServeOptions* options) {
+  engine::config::LocalCluster& cluster = options->cluster;
   const auto ranks = static_cast<std::size_t>(options->ranks);
-  ASSIGN_OR_RETURN(const std::vector<std::uint16_t> ports, FreeLoopbackPorts(2 * ranks));
+  ASSIGN_OR_RETURN(PortClaims claims,
+                   PortClaims::Make({"lo", {0x7F000001}}, 2 * ranks, cluster.api.port));
+  const std::vector<std::uint16_t>& ports = claims.ports();
   const auto middle = ports.begin() + static_cast<std::ptrdiff_t>(ranks);
   cluster.control_ports.assign(ports.begin(), middle);
   cluster.data_ports.assign(middle, ports.end());
-  return absl::OkStatus();
+  return claims;
 }
 
 absl::Status Serve(ServeOptions options) {
   RETURN_IF_ERROR(Complete(&options));
+  ASSIGN_OR_RETURN(const PortClaims ports, ClaimWorkerPorts(&options));
   ASSIGN_OR_RETURN(engine::config::ClusterConfig config,
                    engine::config::MakeLocalConfig(options.cluster));
   // A step of many prompt tokens of a large model takes minutes on a CPU.

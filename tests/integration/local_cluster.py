@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from local_server import MODEL, chat_body, free_ports
+from local_server import MODEL, chat_body, claim_ports
 
 BIN = Path(os.environ.get("SPARKSPAN_BIN", "build/release/bin"))
 # For what must happen at all; how soon it does is measured, and decides nothing.
@@ -83,7 +83,7 @@ class LocalCluster:
         self.api = api or {}
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
-        self.port, *self.worker_ports = free_ports(1 + 2 * ranks)
+        self.port, *self.worker_ports = claim_ports(1 + 2 * ranks)
         file = root / "cluster.yaml"
         file.write_text(self.yaml(ranks, root))
         subprocess.run([BIN / "sparkspan", "certs", "--cluster", file, "--out", root / "tls"],

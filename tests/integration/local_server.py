@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,24 +22,43 @@ START_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 60
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has, each another: a port that was let go could be given twice."""
-    with contextlib.ExitStack() as held:
-        listeners = [held.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in listeners]
+# Sockets that hold the ports this process was given, until it ends.
+_claims: list[socket.socket] = []
 
 
-def free_port() -> int:
-    return free_ports(1)[0]
+def claim_ports(count: int) -> list[int]:
+    """Ports that no other test and no `sparkspan serve` is given while this process lives.
+
+    Claimed as engine/fabric/port_claims.h does it: below the range that the kernel chooses from,
+    each by an abstract Unix socket of its name.
+    """
+    ports: list[int] = []
+    for port in random.sample(range(28672, 32768), 4096):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0sparkspan/port/{port}")
+            with contextlib.closing(socket.socket()) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise AssertionError(f"found {len(ports)} free ports, expected {count}")
+
+
+def claim_port() -> int:
+    return claim_ports(1)[0]
 
 
 class LocalServer:
     """A head and its workers; used as a context."""
 
     def __init__(self, *flags: str, ranks: int = 2) -> None:
-        self.port = free_port()
+        self.port = claim_port()
         self.log = tempfile.NamedTemporaryFile(mode="w+", suffix=".log")
         self.process = subprocess.Popen(
             [PROGRAM, "serve", "--model-path", MODEL, "--ranks", str(ranks),

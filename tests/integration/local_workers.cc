@@ -7,7 +7,7 @@
 #include "engine/config/local_config.h"
 #include "engine/doctor/machine.h"
 #include "engine/doctor/node_examiner.h"
-#include "engine/fabric/pinned_socket.h"
+#include "tests/claimed_port.h"
 
 namespace sparkspan::tests {
 namespace {
@@ -18,12 +18,7 @@ using engine::config::ClusterConfig;
 // So long that a loaded machine is not taken for a dead rank.
 constexpr std::chrono::seconds kSilenceLimit{30};
 
-std::uint16_t FreePort() {
-  const auto socket = engine::fabric::ListenPinned(
-      {"lo", {0x7F000001}}, 0, engine::fabric::LocalPeers::kSome, /*backlog=*/1);
-  EXPECT_TRUE(socket.ok()) << socket.status();
-  return engine::fabric::LocalEndpoint(socket->get())->port;
-}
+const engine::fabric::DeclaredPin kLoopback{"lo", {0x7F000001}};
 
 }  // namespace
 
@@ -42,8 +37,8 @@ ClusterConfig MakeConfig(int ranks) {
   local.limits.memory_reserve_bytes = 0;
   for (int rank = 0; rank < ranks; ++rank) {
     local.devices.emplace_back();
-    local.control_ports.push_back(FreePort());
-    local.data_ports.push_back(FreePort());
+    local.control_ports.push_back(ClaimedPort(kLoopback));
+    local.data_ports.push_back(ClaimedPort(kLoopback));
   }
   const absl::StatusOr<ClusterConfig> config = engine::config::MakeLocalConfig(local);
   EXPECT_TRUE(config.ok()) << config.status();

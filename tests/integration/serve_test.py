@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from local_server import MODEL, PROGRAM, LocalServer, chat_body, free_port  # noqa: E402
+from local_server import MODEL, PROGRAM, LocalServer, chat_body, claim_port  # noqa: E402
 
 COUNT = "Count from 7 to 15."
 COUNTED = "7, 8, 9, 10, 11, 12, 13, 14, 15"
@@ -236,7 +236,7 @@ class LifeTest(unittest.TestCase):
 
     def test_ranks_that_the_model_cannot_be_dealt_to_are_refused(self):
         done = subprocess.run(
-            [PROGRAM, "serve", "--model-path", MODEL, "--ranks", "5", "--port", str(free_port())],
+            [PROGRAM, "serve", "--model-path", MODEL, "--ranks", "5", "--port", str(claim_port())],
             capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1)
         self.assertIn("1 to 4", done.stderr)

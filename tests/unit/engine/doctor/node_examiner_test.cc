@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string>
 
-#include "engine/fabric/pinned_socket.h"
+#include "tests/claimed_port.h"
 #include "tests/unit/engine/doctor/spark_tree.h"
 
 namespace sparkspan::engine::doctor {
@@ -51,12 +51,7 @@ TEST(NodeExaminer, AnswersThoseWhoBringTheToken) {
   }
   const NodeExaminer first(config, "spark1", *MachineIn(tree.root()), "0.1.0");
   NodeExaminer second(config, "spark2", *MachineIn(tree.root()), "0.1.0");
-  const auto free_port = [] {
-    const auto socket =
-        fabric::ListenPinned({"lo", {0x7F000002}}, 0, fabric::LocalPeers::kSome, /*backlog=*/1);
-    return fabric::LocalEndpoint(socket->get())->port;
-  };
-  const ProbeTarget target{free_port(), "token"};
+  const ProbeTarget target{tests::ClaimedPort({"lo", {0x7F000002}}), "token"};
   EXPECT_TRUE(absl::IsInvalidArgument(second.AnswerProbes({target.port, ""})));
   ASSERT_TRUE(second.AnswerProbes({target.port, "of before"}).ok());
   ASSERT_TRUE(second.AnswerProbes(target).ok()) << "in place of earlier ones, on the same port";

@@ -14,6 +14,7 @@
 #include "engine/doctor/probe_connection.h"
 #include "engine/doctor/probe_server.h"
 #include "engine/fabric/pinned_socket.h"
+#include "tests/claimed_port.h"
 
 namespace sparkspan::engine::doctor {
 namespace {
@@ -33,10 +34,7 @@ config::ClusterConfig Pair() {
 }
 
 std::uint16_t FreePort() {
-  const auto socket =
-      fabric::ListenPinned({"lo", {0x7F000002}}, 0, fabric::LocalPeers::kSome, /*backlog=*/1);
-  EXPECT_TRUE(socket.ok()) << socket.status();
-  return fabric::LocalEndpoint(socket->get())->port;
+  return tests::ClaimedPort({"lo", {0x7F000002}});
 }
 
 PeerFacts FactsOf(const std::string& node) {
