@@ -72,7 +72,8 @@ std::int64_t Integer(const nlohmann::json& json,
 Interface ReadInterface(const nlohmann::json& json) {
   Interface interface;
   interface.name = Line(json.at("name"), "name");
-  interface.operstate = json.at("is_up").get<bool>() ? "up" : "down";
+  interface.carrier = json.at("is_up").get<bool>();
+  interface.operstate = interface.carrier ? "up" : "down";
   interface.is_wireless = json.at("is_wireless").get<bool>();
   interface.driver = json.at("is_virtual").get<bool>() ? "" : "physical";
   if (const std::int64_t mbps = Integer(json, "speed_mbps", 0, kInt32Max); mbps > 0) {

@@ -145,7 +145,7 @@ bool AreHalves(const Interface& a, const Interface& b) {
 std::string Describe(const Interface& interface) {
   std::string text = absl::StrFormat("%s (%s", interface.name, interface.is_up() ? "up" : "down");
   if (!interface.is_up() && !interface.operstate.empty() && interface.operstate != "down") {
-    text += absl::StrFormat(": %s", interface.operstate);
+    text += interface.operstate == "up" ? ": no carrier" : ": " + interface.operstate;
   }
   if (interface.speed_mbps.has_value()) {
     text += absl::StrFormat(", %d Mb/s", *interface.speed_mbps);

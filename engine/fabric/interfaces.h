@@ -66,9 +66,10 @@ struct Interface {
 
   bool is_virtual() const { return pci_address.empty() && driver.empty(); }
 
-  // Can carry packets: operstate "up", or "unknown" with a carrier, which is how loopback and other
-  // interfaces without link detection say it.
-  bool is_up() const { return operstate == "up" || (operstate == "unknown" && carrier); }
+  // Can carry packets: a carrier, and operstate "up", or "unknown", which is how loopback and other
+  // interfaces without link detection say it. Both: after a change of the carrier the kernel may
+  // take a second to say it in operstate.
+  bool is_up() const { return carrier && (operstate == "up" || operstate == "unknown"); }
 };
 
 // The interface of this name as <sysfs>/class/net has it, without its addresses. All fields are

@@ -183,6 +183,7 @@ class PairTest(unittest.TestCase):
         network = self.network
         with SparkCluster(network, config_for(network), PROGRAM) as cluster:
             cluster.wait_until_ready()
+            lost_epoch = 0
             for half, plane in ((1, "data"), (0, "control")):
                 interface = network.qsfp("spark2", half)
                 began = time.monotonic()
@@ -193,7 +194,9 @@ class PairTest(unittest.TestCase):
                 ready, reason = cluster.curl("/ready")
                 # The other end of the cable is the head's own.
                 own = network.qsfp("spark1", half)
-                status = self.status_after(cluster, f"interface {own} lost its link; check the cable")
+                status = self.status_after(
+                    cluster, f"interface {own} lost its link; check the cable", lost_epoch)
+                lost_epoch = status["last_failure"]["epoch"]
                 network.set_link("spark2", interface, "up")
                 print(f"{plane} link down while idle: /ready is 503 after {took:.2f} s: {reason}")
                 self.assertEqual(ready, 503)
@@ -206,16 +209,18 @@ class PairTest(unittest.TestCase):
                                     for one in findings), findings)
                 cluster.wait_until_ready()
 
-    def status_after(self, cluster, fault):
-        """The status once an interface shows this fault and the head's doctor has looked."""
+    def status_after(self, cluster, fault, lost_epoch):
+        """The status once an interface shows this fault, an epoch after this one is lost and the
+        head's doctor has looked."""
         deadline = time.monotonic() + SECONDS_MAX
         while True:
             status = json.loads(cluster.curl("/status.json")[1])
             interfaces = status["head"]["interfaces"] + [
                 one for rank in status["ranks"] for one in rank["interfaces"]]
             failure = status["last_failure"]
-            if fault in [one["fault"] for one in interfaces] and failure and (
-                    "being looked at" not in failure["examination"]):
+            if (fault in [one["fault"] for one in interfaces] and failure
+                    and failure["epoch"] > lost_epoch
+                    and "being looked at" not in failure["examination"]):
                 return status
             self.assertLess(time.monotonic(), deadline, status)
             time.sleep(0.05)

@@ -15,6 +15,7 @@ NodeDescription Spark() {
   Interface cage;
   cage.name = "enp1s0f1np1";
   cage.operstate = "up";
+  cage.carrier = true;
   cage.speed_mbps = 200'000;
   cage.mtu = 9000;
   cage.mac = "3c:6d:66:aa:bb:cc";

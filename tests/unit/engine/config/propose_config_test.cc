@@ -25,6 +25,7 @@ Interface Make(const std::string& name,
   Interface interface;
   interface.name = name;
   interface.operstate = "up";
+  interface.carrier = true;
   interface.pci_address = pci;
   interface.speed_mbps = mbps;
   interface.phys_port_name = port;

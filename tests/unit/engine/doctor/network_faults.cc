@@ -19,6 +19,12 @@ const Fault kFaults[] = {
      Outcome::kFailure,
      "no link; with a link: enP2p1s0f1np1",
      [](SparkTree& tree, Config&) { tree.Write("sys/class/net/enp1s0f1np1/operstate", "down"); }},
+    // As it is for up to a second after the cable was pulled.
+    {"NoCarrier",
+     "interface.link",
+     Outcome::kFailure,
+     "no link; with a link: enP2p1s0f1np1",
+     [](SparkTree& tree, Config&) { tree.Write("sys/class/net/enp1s0f1np1/carrier", "0"); }},
     {"HalfSpeed",
      "interface.speed",
      Outcome::kWarning,

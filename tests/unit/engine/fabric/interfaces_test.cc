@@ -28,6 +28,10 @@ TEST(Interfaces, AreReadFromSysfs) {
   EXPECT_EQ(cabled.mac, "aa:bb:cc:00:00:01");
   EXPECT_EQ(cabled.rdma_devices, std::vector<std::string>{"rocep1s0f1"});
   EXPECT_EQ(Describe(cabled), "enp1s0f1np1 (up, 200000 Mb/s, 192.168.177.1/24)");
+  Interface pulled = cabled;
+  pulled.carrier = false;
+  EXPECT_FALSE(pulled.is_up()) << "whatever operstate still says";
+  EXPECT_EQ(Describe(pulled), "enp1s0f1np1 (down: no carrier, 200000 Mb/s, 192.168.177.1/24)");
   const Interface& empty = (*interfaces)[2];
   EXPECT_FALSE(empty.is_up());
   EXPECT_FALSE(empty.speed_mbps.has_value());
