@@ -373,7 +373,7 @@ class PairTest(unittest.TestCase):
                 self.assertNotIn("lost its link", cluster.log_text())
                 if plane == "data":
                     # Both answer the head: neither is lost, the connection is.
-                    self.assertIn("the data connection between rank 0", reason)
+                    self.assertRegex(reason, r"the data connection between rank [01] ")
                     self.assertNotIn("lost", [rank["state"] for rank in ranks])
                 else:
                     self.assertRegex(reason, r"rank 1 \(node spark2, [0-9.:]+\) is lost")
