@@ -50,7 +50,8 @@ class ProbeServer::Session {
           const fabric::DeclaredPin& pin,
           fabric::Ipv4Address peer,
           UniqueFd socket)
-      : options_(server.options_),
+      : server_(server),
+        options_(server.options_),
         stop_(server.stop_),
         pin_(pin),
         peer_(peer),
@@ -62,8 +63,8 @@ class ProbeServer::Session {
     // Who has not shown the token yet gets no memory for more than one.
     absl::StatusOr<ProbeConnection::Frame> frame = Next(deadline, kTokenBytesMax);
     if (!frame.ok() || frame->request != ProbeRequest::kOpen || frame->payload != options_.token) {
-      LOG(WARNING) << "a probe from " << ToString(peer_)
-                   << " without the right token is not answered";
+      server_.LogRefusal(absl::StrFormat("a probe from %s without the right token is not answered",
+                                         ToString(peer_)));
       return;
     }
     while (frame.ok()) {
@@ -133,6 +134,7 @@ class ProbeServer::Session {
 
   static constexpr const char* kNoPort = "that is no port";
 
+  const ProbeServer& server_;
   const ProbeServerOptions& options_;
   const StopEvent& stop_;
   const fabric::DeclaredPin& pin_;
@@ -212,10 +214,17 @@ bool ProbeServer::MayAsk(const Plane& plane, fabric::Ipv4Address peer) const {
          (bits > 0 && NetworkOf(peer, bits) == NetworkOf(plane.pin.address, bits));
 }
 
+// Whoever reaches the port can cause it as often as he likes.
+void ProbeServer::LogRefusal(std::string text) const {
+  if (const auto line = refusals_.Line(std::move(text), std::chrono::steady_clock::now())) {
+    LOG(WARNING) << *line;
+  }
+}
+
 void ProbeServer::Answer(const Plane& plane, UniqueFd socket) const {
   const absl::StatusOr<fabric::Endpoint> peer = fabric::PeerEndpoint(socket.get());
   if (!peer.ok() || !MayAsk(plane, peer->address)) {
-    LOG(WARNING) << "a probe from an address that cluster.yaml does not have is not answered";
+    LogRefusal("a probe from an address that cluster.yaml does not have is not answered");
     return;
   }
   const int on = 1;

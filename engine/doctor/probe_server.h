@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/log_throttle.h"
 #include "engine/base/stop_event.h"
 #include "engine/base/thread.h"
 #include "engine/base/unique_fd.h"
@@ -52,11 +53,13 @@ class ProbeServer {
   void Run(const Plane& plane) const;
   void Answer(const Plane& plane, UniqueFd socket) const;
   bool MayAsk(const Plane& plane, fabric::Ipv4Address peer) const;
+  void LogRefusal(std::string text) const;
 
   const std::vector<Plane> planes_;
   const std::vector<fabric::Ipv4Address> peers_;
   const ProbeServerOptions options_;
   const StopEvent stop_;
+  mutable LogThrottle refusals_;
   std::vector<Thread> threads_;  // last: they use all of the above
 };
 

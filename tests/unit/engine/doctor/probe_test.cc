@@ -230,6 +230,23 @@ TEST(Probe, WhoHasNotTheTokenIsNotAnswered) {
   EXPECT_EQ(Answer(target, 0x7F000001, "").code(), absl::StatusCode::kUnavailable);
 }
 
+TEST(Probe, ManyRefusalsDoNotFillTheLog) {
+  const config::ClusterConfig config = Pair();
+  const ProbeTarget target{FreePort(), "secret"};
+  const auto server = Answering(config, target, FactsOf("spark2"));
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 25; ++i) {
+    EXPECT_FALSE(Answer(target, 0x7F000001, "guess").ok());
+  }
+  const std::string log = testing::internal::GetCapturedStderr();
+  std::size_t lines = 0;
+  for (std::size_t at = log.find("is not answered"); at != std::string::npos;
+       at = log.find("is not answered", at + 1)) {
+    ++lines;
+  }
+  EXPECT_EQ(lines, 10u) << log;
+}
+
 TEST(Probe, AnotherProgramIsNotTakenForADoctor) {
   const auto listener =
       fabric::ListenPinned({"lo", {0x7F000002}}, 0, fabric::LocalPeers::kSome, /*backlog=*/1);
