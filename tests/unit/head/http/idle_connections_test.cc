@@ -1,5 +1,8 @@
 #include "head/http/idle_connections.h"
 
+#include <poll.h>
+
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -19,6 +22,8 @@ class IdleConnectionsTest : public testing::Test {
   void Start(std::size_t connections_max, milliseconds timeout) {
     auto idle = IdleConnections::Start(
         connections_max, timeout, [this](std::unique_ptr<SocketStream> stream) {
+          is_handing_over_ = true;
+          const std::lock_guard gate(gate_);
           const std::lock_guard lock(mutex_);
           ready_.push_back(std::move(stream));
         });
@@ -41,6 +46,8 @@ class IdleConnectionsTest : public testing::Test {
     return ready_.size();
   }
 
+  std::mutex gate_;  // Holds up the watching thread while a test has it.
+  std::atomic<bool> is_handing_over_ = false;
   std::mutex mutex_;
   std::vector<std::unique_ptr<SocketStream>> ready_;
   engine::UniqueFd listener_;
@@ -74,6 +81,27 @@ TEST_F(IdleConnectionsTest, ClosesTheOldestWhenThereAreTooMany) {
   second->Send("x");
   third->Send("x");
   EXPECT_TRUE(Eventually([&] { return ready() == 2; }));
+}
+
+TEST_F(IdleConnectionsTest, ClosesNoneThatHasAskedForOneThatHasNot) {
+  Start(2, hours(1));
+  std::unique_lock gate(gate_);
+  const auto first = Park();
+  first->Send("x");
+  ASSERT_TRUE(Eventually([&] { return is_handing_over_.load(); }));
+  // The thread is busy: this one's bytes have come and are not looked at.
+  const auto asking = std::make_unique<RawSocket>(BoundPort(listener_.get()));
+  asking->Send("x");
+  auto stream = std::make_unique<SocketStream>(AcceptNext(listener_.get()));
+  pollfd arrival{.fd = stream->fd(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(poll(&arrival, 1, /*timeout=*/30'000), 1);
+  idle_->Park(std::move(stream));
+  const auto silent = Park();
+  const auto newest = Park();
+  EXPECT_TRUE(silent->ReadToEnd());
+  newest->Send("x");
+  gate.unlock();
+  EXPECT_TRUE(Eventually([&] { return ready() == 3; }));
 }
 
 TEST_F(IdleConnectionsTest, ClosesWhatStaysIdle) {
