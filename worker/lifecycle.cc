@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <sstream>
 #include <string_view>
@@ -41,6 +43,8 @@ using engine::model::MemoryDemand;
 using engine::model::MemoryPlan;
 
 constexpr std::int32_t kReaderThreads = 2;
+// Between two looks whether there is memory by now.
+constexpr std::chrono::seconds kMemoryInterval{1};
 
 double SecondsSince(engine::Time begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -70,6 +74,16 @@ kernels::numerics::NumericsProfile ProfileOf(const ClusterConfig& config) {
 }
 
 }  // namespace
+
+// What is loaded, how, and the memory that it takes.
+struct Lifecycle::LoadPlan {
+  engine::weights::RankShare share;
+  engine::weights::LoadOptions load;
+  engine::model::ModelOptions model;
+  engine::draft::DrafterKind drafter;
+  MemoryDemand demand;
+  MemoryPlan memory;
+};
 
 absl::StatusOr<std::unique_ptr<Lifecycle>> Lifecycle::Start(ClusterConfig config, Rank rank) {
   if (rank.value() < 0 || rank.value() >= config.ranks()) {
@@ -190,6 +204,11 @@ LoadProgress Lifecycle::WaitForLoading(engine::Time deadline) const {
   return progress;
 }
 
+bool Lifecycle::WaitUntilLoaded(engine::Time deadline) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, deadline, [&] { return progress_.loaded; });
+}
+
 absl::StatusOr<std::vector<PeerPath>> Lifecycle::BeginEpoch(engine::Epoch epoch,
                                                             const std::string& session_key,
                                                             const std::atomic<bool>& over) {
@@ -236,6 +255,14 @@ void Lifecycle::EnterPhase(const std::string& name) {
   phase_began_ = std::chrono::steady_clock::now();
 }
 
+void Lifecycle::SetFailure(const absl::Status& failure) {
+  {
+    const std::lock_guard lock(mutex_);
+    progress_.failure = failure;
+  }
+  changed_.notify_all();
+}
+
 void Lifecycle::RunLoader() {
   const absl::Status status = Load();
   if (!status.ok() && !stop_loading_.stop_requested()) {
@@ -249,8 +276,7 @@ void Lifecycle::RunLoader() {
   changed_.notify_all();
 }
 
-absl::Status Lifecycle::Load() {
-  EnterPhase("memory plan");
+absl::StatusOr<Lifecycle::LoadPlan> Lifecycle::Plan(bool is_again) const {
   const engine::config::Limits& limits = config_.EffectiveLimits();
   const engine::weights::RankShare share{identity_.rank.value(),
                                          config_.ranks(),
@@ -269,35 +295,64 @@ absl::Status Lifecycle::Load() {
   const int block = engine::draft::BlockOf(checkpoint_->shape(), drafter);
   model.rewind_rows_max = block == 0 ? 0 : block + 1;
   ASSIGN_OR_RETURN(const MemoryDemand demand, FindDemand(share, model, load));
-  ASSIGN_OR_RETURN(const MemoryPlan plan,
+  ASSIGN_OR_RETURN(MemoryPlan memory,
                    engine::model::PlanMemory(checkpoint_->shape(), share, model, load, demand));
-  LogLines("memory: ", plan.Text());
   ASSIGN_OR_RETURN(const engine::weights::AvailableMemory available,
                    engine::weights::ReadAvailableMemory());
-  RETURN_IF_ERROR(engine::model::CheckMemory(plan, demand, available, limits.memory_reserve_bytes));
+  const absl::Status fits =
+      engine::model::CheckMemory(memory, demand, available, limits.memory_reserve_bytes);
+  if (fits.ok() || !is_again) {
+    LogLines("memory: ", memory.Text());
+  }
+  RETURN_IF_ERROR(fits);
+  return LoadPlan{share, load, model, drafter, demand, std::move(memory)};
+}
+
+absl::StatusOr<Lifecycle::LoadPlan> Lifecycle::PlanOnceThereIsMemory() {
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::unique_lock lock(mutex);
+  for (bool is_again = false;; is_again = true) {
+    absl::StatusOr<LoadPlan> plan = Plan(is_again);
+    if (!absl::IsResourceExhausted(plan.status()) || stop_loading_.stop_requested()) {
+      return plan;
+    }
+    if (!is_again) {
+      LOG(ERROR) << "loading waits for memory: " << plan.status().message();
+    }
+    SetFailure(plan.status());
+    stopped.wait_for(lock, stop_loading_.get_token(), kMemoryInterval, [] { return false; });
+  }
+}
+
+absl::Status Lifecycle::Load() {
+  EnterPhase("memory plan");
+  ASSIGN_OR_RETURN(const LoadPlan plan, PlanOnceThereIsMemory());
+  SetFailure(absl::OkStatus());
 
   EnterPhase("weights");
-  ASSIGN_OR_RETURN(const auto weights, engine::weights::LoadRank(*checkpoint_, share, load));
+  ASSIGN_OR_RETURN(const auto weights,
+                   engine::weights::LoadRank(*checkpoint_, plan.share, plan.load));
   LOG(INFO) << weights->report().Text();
   EnterPhase("model and KV pool");
   engine::runtime::RankModel bound;
   ASSIGN_OR_RETURN(bound.model,
                    engine::model::Model::Create(
-                       engine::model::BindWeights(*weights), model, GroupCommunicator()));
-  ASSIGN_OR_RETURN(
-      bound.drafter,
-      engine::draft::MakeDrafter(*weights, {.kind = drafter}, model, GroupCommunicator()));
+                       engine::model::BindWeights(*weights), plan.model, GroupCommunicator()));
+  ASSIGN_OR_RETURN(bound.drafter,
+                   engine::draft::MakeDrafter(
+                       *weights, {.kind = plan.drafter}, plan.model, GroupCommunicator()));
   engine::runtime::ExecutorOptions executor;
-  executor.kv_blocks = static_cast<std::int32_t>(demand.kv_blocks);
-  executor.sequences_max = static_cast<std::int32_t>(demand.sequences);
-  executor.step_rows_max = demand.step_rows;
+  executor.kv_blocks = static_cast<std::int32_t>(plan.demand.kv_blocks);
+  executor.sequences_max = static_cast<std::int32_t>(plan.demand.sequences);
+  executor.step_rows_max = plan.demand.step_rows;
   ASSIGN_OR_RETURN(
       executor_,
       engine::runtime::Executor::Create(std::move(bound), GroupCommunicator(), executor, &clock_));
   EnterPhase("");
   const std::lock_guard lock(mutex_);
-  progress_.weights_bytes = plan.loaded();
-  progress_.kv_bytes = plan.kv_pool;
+  progress_.weights_bytes = plan.memory.loaded();
+  progress_.kv_bytes = plan.memory.kv_pool;
   progress_.kv_blocks = executor.kv_blocks;
   progress_.resident_bytes = engine::ResidentBytes();
   LOG(INFO) << absl::StrFormat(

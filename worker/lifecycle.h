@@ -48,7 +48,9 @@ struct LoadPhase {
 
 struct LoadProgress {
   bool loaded = false;
-  absl::Status failure;  // not OK: it will not load without a change
+  // Not OK: it does not load without a change. A refusal for want of memory (ResourceExhausted) is
+  // taken back when there is enough.
+  absl::Status failure;
   std::string phase;
   double seconds = 0;             // since the worker started
   std::vector<LoadPhase> phases;  // the finished ones
@@ -88,8 +90,10 @@ class Lifecycle {
   Lifecycle& operator=(const Lifecycle&) = delete;
 
   const RankIdentity& identity() const { return identity_; }
-  // Returns when loading has ended either way, or at `deadline`.
+  // Returns when the weights are resident or it is known why not, or at `deadline`.
   LoadProgress WaitForLoading(engine::Time deadline) const;
+  // Whether the weights are resident, by `deadline` at the latest.
+  bool WaitUntilLoaded(engine::Time deadline) const;
 
   // Forms the group of an epoch with the other ranks, which are doing the same. `over` says that
   // the epoch has ended already; whoever sets it calls Abort afterwards, so that no moment is
@@ -116,6 +120,8 @@ class Lifecycle {
   MemoryReport memory() const { return memory_->report(); }
 
  private:
+  struct LoadPlan;
+
   Lifecycle(engine::config::ClusterConfig config,
             engine::Rank rank,
             std::shared_ptr<const engine::weights::Checkpoint> checkpoint,
@@ -133,8 +139,12 @@ class Lifecycle {
   // The communicator that the model uses; null for a single rank.
   engine::collective::Communicator* GroupCommunicator();
   void EnterPhase(const std::string& name);
+  void SetFailure(const absl::Status& failure);
   void RunLoader();
   absl::Status Load();
+  // What to load, and that there is memory for it, found out anew until there is.
+  absl::StatusOr<LoadPlan> PlanOnceThereIsMemory();
+  absl::StatusOr<LoadPlan> Plan(bool is_again) const;
   // What the limits ask for; without a size of the KV cache, what memory leaves to this rank.
   absl::StatusOr<engine::model::MemoryDemand> FindDemand(
       const engine::weights::RankShare& share,

@@ -37,6 +37,7 @@ constexpr int kMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 32;
 constexpr std::chrono::seconds kHandOverTimeout{10};
 constexpr std::chrono::seconds kShutdownGrace{2};
+constexpr std::chrono::milliseconds kHealthInterval{200};
 
 // `Asked` is a hello or a request to examine.
 template <typename Asked>
@@ -289,13 +290,9 @@ class Service::Server final : public v1::Worker::Service {
 
   // Says SERVING from when the weights are there.
   void WatchHealth() {
-    while (true) {
-      const LoadProgress progress = lifecycle_.WaitForLoading(std::chrono::steady_clock::now() +
-                                                              std::chrono::milliseconds(200));
-      if (progress.loaded) {
+    while (!stopping_) {
+      if (lifecycle_.WaitUntilLoaded(std::chrono::steady_clock::now() + kHealthInterval)) {
         SetServing(true);
-      }
-      if (stopping_ || progress.loaded || !progress.failure.ok()) {
         return;
       }
     }

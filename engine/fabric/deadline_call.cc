@@ -1,5 +1,6 @@
 #include "engine/fabric/deadline_call.h"
 
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -11,6 +12,9 @@
 
 namespace sparkspan::engine::fabric {
 namespace {
+
+// Woken so much later than asked for, a thread was not running.
+constexpr std::chrono::milliseconds kAway{100};
 
 struct Progress {
   std::mutex mutex;
@@ -78,8 +82,13 @@ absl::Status RunWithDeadline(std::string_view what, Duration timeout, std::funct
   });
   bool done = false;
   {
+    const Time deadline = std::chrono::steady_clock::now() + timeout;
     std::unique_lock lock(progress->mutex);
-    done = progress->changed.wait_for(lock, timeout, [&] { return progress->done; });
+    done = progress->changed.wait_until(lock, deadline, [&] { return progress->done; });
+    // Who was away (stopped, or its machine was) has given the call no time either.
+    if (!done && std::chrono::steady_clock::now() - deadline > kAway) {
+      done = progress->changed.wait_for(lock, timeout, [&] { return progress->done; });
+    }
   }
   if (done) {
     return absl::OkStatus();

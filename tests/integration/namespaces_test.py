@@ -124,15 +124,19 @@ class PairTest(unittest.TestCase):
             self.assertGreater(grown[data], 100_000)
 
     def ranks_once_counted(self, cluster):
-        """Of the status, once the ranks have told what an answer took."""
+        """Of the status, once the ranks have told what an answer took, and nothing moves: a rank
+        reads the counts of its interfaces and of its connections one after the other."""
         deadline = time.monotonic() + SECONDS_MAX
+        before = []
         while True:
             ranks = json.loads(cluster.curl("/status.json")[1])["ranks"]
             rails = [rail for rank in ranks for rail in rank["rails"] if rail["plane"] == "data"]
-            if len(rails) == 2 and min(rail["sent_bytes"] for rail in rails) > 50_000:
+            sent = [rail["sent_bytes"] for rail in rails]
+            if len(sent) == 2 and min(sent) > 50_000 and sent == before:
                 return ranks
             self.assertLess(time.monotonic(), deadline, rails)
-            time.sleep(0.1)
+            before = sent
+            time.sleep(1.5)  # A rank reports each second.
 
     def endless_request(self, cluster):
         """A request that runs, as the process of its client."""
@@ -326,6 +330,9 @@ class PairTest(unittest.TestCase):
                 have(RESERVE_MIB // 8)
                 self.wait_for_log(cluster, "spark2", "the rank ends before the machine freezes")
                 self.wait_for_log(cluster, "spark2", "; restart 1 of 5")
+                # Enough to live, not to load: it is not given up, and loads when there is more.
+                have(RESERVE_MIB // 2)
+                self.wait_for_log(cluster, "spark2", "loading waits for memory")
                 have(100_000)
                 self.assert_serves_again(cluster)
                 self.assertEqual(cluster.logs["spark1"].read_text().count("loaded in"), 1)
