@@ -143,11 +143,13 @@ class LocalServer:
     def status(self) -> dict[str, Any]:
         return self.request("GET", "/status.json")[1]
 
-    def wait_for_status(self, what: str, value: Any) -> None:
+    def wait_for_status(self, **expected: Any) -> None:
+        """Until one status has all of these."""
         deadline = time.monotonic() + START_SECONDS_MAX
-        while self.status()[what] != value:
+        while not expected.items() <= (status := self.status()).items():
             if time.monotonic() > deadline:
-                raise AssertionError(f"{what} is {self.status()[what]}, expected {value}")
+                found = {what: status[what] for what in expected}
+                raise AssertionError(f"the status has {found}, expected {expected}")
             time.sleep(0.02)
 
 

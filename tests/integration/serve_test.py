@@ -79,7 +79,7 @@ class ServingTest(unittest.TestCase):
             if number == 3:
                 self.assertEqual(self.server.status()["running"], 1)
                 break
-        self.server.wait_for_status("running", 0)
+        self.server.wait_for_status(running=0)
         self.assertEqual(self.server.status()["kv_blocks_used"], 0)
 
     def test_more_than_may_run_and_wait_is_refused(self):
@@ -89,10 +89,10 @@ class ServingTest(unittest.TestCase):
                 leave.callback(client.close)
                 client.request("POST", "/v1/chat/completions", json.dumps(
                     chat_body(COUNT, stream=True, **ENDLESS)), {"Content-Type": "application/json"})
-            self.server.wait_for_status("waiting", WAITING_MAX)
+            self.server.wait_for_status(running=RUNNING_MAX, waiting=WAITING_MAX)
             status, answer = self.server.request("POST", "/v1/chat/completions", chat_body(COUNT))
             self.assertEqual((status, answer["error"]["code"]), (429, "queue_full"))
-        self.server.wait_for_status("running", 0)
+        self.server.wait_for_status(running=0)
 
     def test_what_does_not_fit_waits_and_what_never_fits_is_refused(self):
         length = self.server.request("GET", "/v1/models")[1]["data"][0]["max_model_len"]
@@ -108,7 +108,7 @@ class ServingTest(unittest.TestCase):
             next(stream)
         with ThreadPoolExecutor(WAITING_MAX) as pool:
             waiting = [pool.submit(ask) for _ in range(WAITING_MAX)]
-            self.server.wait_for_status("waiting", WAITING_MAX)
+            self.server.wait_for_status(waiting=WAITING_MAX)
             self.assertEqual(self.server.status()["running"], RUNNING_MAX)
             self.assertFalse(any(request.done() for request in waiting))
             for stream in running:
@@ -150,9 +150,10 @@ class ServingTest(unittest.TestCase):
             return {name: float(value) for name, value in re.findall(
                 r"^([\w:]+(?:\{[^}]*\})?) (\S+)$", page, re.MULTILINE)}
 
-        self.server.wait_for_status("running", 0)
+        self.server.wait_for_status(running=0)
         before = counts()
         usage = self.server.request("POST", "/v1/chat/completions", chat_body(COUNT))[1]["usage"]
+        self.server.wait_for_status(running=0)  # The client may know of the end before the engine.
         after = counts()
         labels = '{model_name="demo",engine="0"}'
 

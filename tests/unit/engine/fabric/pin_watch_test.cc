@@ -28,6 +28,13 @@ class News {
     changed_.wait_for(lock, std::chrono::minutes(1), [&] { return faults_.size() > which; });
     return faults_.size() > which ? faults_[which] : "no news came";
   }
+  // Whether the newest is in the end that nothing is wrong. The kernel may say that a link is up
+  // before its address is there, which is another fault, and a true one.
+  bool EndWell() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(
+        lock, std::chrono::minutes(1), [&] { return !faults_.empty() && faults_.back().empty(); });
+  }
 
  private:
   std::mutex mutex_;
@@ -47,7 +54,7 @@ void CutAndJoinLoopback() {
   SetLoopback(false);
   EXPECT_EQ(news.Wait(0), "interface lo lost its link; check the cable");
   SetLoopback(true);
-  EXPECT_EQ(news.Wait(1), "");
+  EXPECT_TRUE(news.EndWell());
 }
 
 TEST(PinWatch, SaysWhenALinkGoesAndWhenItIsBack) {
@@ -64,7 +71,7 @@ void WaitForLoopback() {
   ASSERT_TRUE(watch.ok()) << watch.status();
   EXPECT_NE(news.Wait(0).find("interface lo"), std::string::npos) << "known once it has started";
   SetLoopback(true);
-  EXPECT_EQ(news.Wait(1), "");
+  EXPECT_TRUE(news.EndWell());
 }
 
 TEST(PinWatch, AnInterfaceMayBeDownAtTheStart) {

@@ -161,12 +161,18 @@ TEST_F(EngineLoopTest, EndsOnlyTheRequestThatCannotBeSampled) {
 }
 
 TEST_F(EngineLoopTest, EndsARequestThatWaitsForTooLong) {
-  options_.queue_timeout = std::chrono::milliseconds(20);
+  options_.queue_timeout = std::chrono::milliseconds(500);
+  cluster_.before_result = [](const engine::runtime::StepPlan&) {
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(1));  // else an endless request ends first
+    return absl::OkStatus();
+  };
   Start();
   WaitForState(api::EngineState::kReady);
   std::vector<std::shared_ptr<GenerationStream>> running;
   for (int i = 0; i < 4; ++i) {
     running.push_back(loop_->Submit(Request(1, kEndless)).value());
+    ASSERT_TRUE(running.back()->Pop(Soon()).has_value());
   }
   const auto waiting = loop_->Submit(Request(1, 5)).value();
   std::optional<api::GenerationFinish> finish;
@@ -223,12 +229,13 @@ TEST_F(EngineLoopTest, ClosesACancelledSequenceWithinOneStep) {
   ASSERT_TRUE((*stream)->Pop(Soon()).has_value());
   to_cancel = stream->get();
   const engine::Time deadline = Soon();
-  while (loop_->Status().running > 0 && std::chrono::steady_clock::now() < deadline) {
+  auto plans = cluster_.plans();
+  while (plans.back().close.empty() && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    plans = cluster_.plans();
   }
+  EXPECT_EQ(loop_->Status().running, 0);
   EXPECT_EQ(loop_->Status().kv_blocks_used, 0);
-  const auto plans = cluster_.plans();
-  ASSERT_FALSE(plans.empty());
   EXPECT_EQ(plans.back().step.value(), cancelled_at + 1);
   EXPECT_EQ(plans.back().close.size(), 1u);
   EXPECT_TRUE(plans.back().spans.empty());
