@@ -260,7 +260,8 @@ absl::StatusOr<std::unique_ptr<api::ModelCodec>> OpenCodec(const std::string& fo
   absl::StatusOr<std::unique_ptr<api::ModelCodec>> codec = api::ModelCodec::Open(folder, declared);
   if (codec.ok()) {
     LOG(INFO) << "encoding profile " << ToString((*codec)->profile())
-              << (declared.has_value() ? ", as declared" : ", as the checkpoint's folder says");
+              << (declared.has_value() ? ", as declared"
+                                       : ", by what the checkpoint's folder has in encoding/");
   }
   return codec;
 }

@@ -106,14 +106,15 @@ struct MoeWeights {
   bool shared_whole = true;
 };
 
-// What follows the stages of a block drafter (dspark.md 1.7).
+// What follows the stages of a block drafter (arXiv 2607.05147).
 struct MarkovWeights {
   StoredWeight w1;          // bf16 [vocabulary, markov]
   StoredWeight w2;          // bf16 [this rank's share of the vocabulary, markov]
   StoredWeight confidence;  // bf16 [1, hidden + markov]
 };
 
-// What opens the next-token block: a position's streams and the token after it (dspark.md 7.2).
+// What opens the next-token block: a position's streams and the token after it (arXiv
+// 2412.19437, 2.2).
 struct TokenJoinWeights {
   std::span<const float> token_norm;   // [hidden]
   std::span<const float> stream_norm;  // [hidden], of each stream
@@ -141,7 +142,7 @@ struct StepRows {
   std::vector<StepRow> rows;
   std::byte* pool = nullptr;  // KV block b at pool + b * block_bytes
   // The rows of a span are one draft block: each attends the `window` entries before the span and
-  // all rows of the span, later ones too, and none is kept (dspark.md 1.5).
+  // all rows of the span, later ones too, and none is kept.
   bool draft_block = false;
 };
 
@@ -213,7 +214,7 @@ class Ops {
   // The drafters' phases.
 
   // Writes x = norm(projection taps), `taps` being [rows, projection.columns] fp32: what the
-  // target's layers say of committed rows (dspark.md 1.2).
+  // target's layers say of committed rows.
   virtual void ProjectTaps(const StoredWeight& projection,
                            std::span<const float> norm,
                            std::span<const float> taps) = 0;

@@ -86,8 +86,10 @@ check_cuda() {
   python3 docs/performance/predict.py --write "$made/prediction.csv"
   check_table "$made/prediction.csv" prediction.csv
   echo "== cuda: deleted barriers"
-  python3 tests/gpu/delete_barriers.py --dialect "$tests/simt/kernels_simt_test" \
+  python3 tests/gpu/delete_barriers.py --write "$made/deleted_barriers.csv" \
+    --dialect "$tests/simt/kernels_simt_test" \
     "$tests/families/kernels_families_test" "$tests/families/kernels_golden_test"
+  check_table "$made/deleted_barriers.csv" deleted_barriers.csv
 }
 
 skipped=

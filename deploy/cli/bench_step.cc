@@ -213,14 +213,15 @@ absl::StatusOr<StepTimes> TimeSteps(const BenchOptions& options,
     return absl::InvalidArgumentError(absl::StrFormat(
         "--ranks %d: a model of these --bytes runs on 1 to %d ranks", options.ranks, ranks_max));
   }
-  const std::int64_t context_max =
-      std::max(options.prefill + 1, options.context + options.steps + kWarmupSteps + 1);
+  // A short prompt and two tokens, since the first steps also take memory for the first time.
+  const std::int64_t first_prompt = std::min<std::int64_t>(options.prefill, 16);
+  const std::int64_t context_max = std::max(
+      {first_prompt + 2, options.prefill + 1, options.context + options.steps + kWarmupSteps + 1});
   LoadLog log;
   ASSIGN_OR_RETURN(const auto driver, Driver::Create(options, context_max, opened, &log));
   StepTimes times;
   times.load = log.times();
-  // The first steps also take memory for the first time.
-  RETURN_IF_ERROR(driver->Admit(std::min<std::int64_t>(options.prefill, 16), 2, options.seed));
+  RETURN_IF_ERROR(driver->Admit(first_prompt, 2, options.seed));
   RETURN_IF_ERROR(RunToEnd(*driver).status());
   RETURN_IF_ERROR(driver->Admit(options.prefill, 1, options.seed + 1));
   ASSIGN_OR_RETURN(times.prefill_s, RunToEnd(*driver));

@@ -19,6 +19,7 @@
 #include "engine/config/propose_netplan.h"
 #include "engine/doctor/machine.h"
 #include "engine/fabric/neighbours.h"
+#include "engine/weights/checkpoint.h"
 
 namespace sparkspan::deploy::cli {
 namespace {
@@ -91,6 +92,10 @@ absl::StatusOr<std::string> Init(const InitOptions& options) {
   }
   engine::config::ProposalOptions proposal_options;
   proposal_options.model_path = options.model_path;
+  if (const auto checkpoint = engine::weights::Checkpoint::Open(options.model_path);
+      checkpoint.ok()) {
+    proposal_options.context_max = (*checkpoint)->generation().context_tokens_max;
+  }
   if (options.rails) {
     proposal_options.data = engine::config::DataTransport::kRails;
   }

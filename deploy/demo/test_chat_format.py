@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from pathlib import Path
 
 from chat_format import render
+from golden import golden_path
 
 INTERNAL_ROLES = {"developer"}
 
@@ -27,9 +26,8 @@ def is_covered(case: dict) -> bool:
 
 def main() -> int:
     """Compares every covered case; prints and returns a failure count."""
-    default = Path(__file__).parent.parent.parent.parent / "shared/data/golden"
-    path = Path(os.environ.get("SPARKSPAN_GOLDEN_DIR", default)) / "chat_cases.json"
-    if not path.exists():
+    path = golden_path("chat_cases.json")
+    if path is None:
         print("SKIPPED: no golden chat cases (set SPARKSPAN_GOLDEN_DIR)")
         return 0
     cases = [case for case in json.loads(path.read_text())["cases"] if is_covered(case)]

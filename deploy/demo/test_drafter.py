@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import checkpoint
 from acceptance import Count, greedy_texts, walk
 from batches import Encoder, training_batches
 from drafter import Drafter
+from golden import golden_path
 from model import Config, Model
 from tasks import evaluation_examples
 from train_drafter import choose_blocks, examples, score, traced
@@ -201,11 +201,9 @@ def main() -> int:
     check_acceptance(encoder)
     check_storing()
     check_noise_token(encoder)
-    default = Path(__file__).parent.parent.parent.parent / "shared/data/golden"
-    golden = Path(os.environ.get("SPARKSPAN_GOLDEN_DIR", default))
     for name, prompts in SETS.items():
-        if (golden / name).exists():
-            check_golden(golden / name, prompts)
+        if (folder := golden_path(name)) is not None:
+            check_golden(folder, prompts)
         else:
             print(f"{name}: SKIPPED, no golden drafter (set SPARKSPAN_GOLDEN_DIR)")
     print("drafter: all checks passed")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
 import checkpoint
+from golden import golden_path
 
 TOLERANCE = 1e-3
 PROMPTS = ("p7", "p130", "p300")
@@ -18,9 +17,8 @@ PROMPTS = ("p7", "p130", "p300")
 
 def main() -> int:
     """Compares prefill logits in float64; prints and returns a failure count."""
-    default = Path(__file__).parent.parent.parent.parent / "shared/data/golden"
-    folder = Path(os.environ.get("SPARKSPAN_GOLDEN_DIR", default)) / "model-a"
-    if not folder.exists():
+    folder = golden_path("model-a")
+    if folder is None:
         print("SKIPPED: no golden model (set SPARKSPAN_GOLDEN_DIR)")
         return 0
     model = checkpoint.load(folder, torch.float64)

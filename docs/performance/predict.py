@@ -41,6 +41,7 @@ NCCL = [(8e3, 32e-6), (16e3, 32e-6), (32e3, 38.5e-6), (48e3, 52e-6), (64e3, 66.5
 ONE_SHOT_BASE_S, ONE_SHOT_BYTES_PER_S = 16e-6, 10e9
 
 # Chains that one block works off while the rest of the chip is idle.
+# Thor's are as its owner published them (patrickbdevaney/deepseek-v4-flash-0731-cuda).
 SELECT_S = 39e-6               # [M] Thor: radix select of 3072 keys by 256 threads
 SELECT_KEYS = 3072
 PRE_S = 16.5e-6                # [M] Thor: 20 Sinkhorn iterations in 16 lanes, and the mixed input

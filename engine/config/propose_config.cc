@@ -231,6 +231,23 @@ NodeConfig OneNode(const NodeDescription& description, std::size_t place) {
   return node;
 }
 
+// No limit asks for more than the checkpoint was made for, which the daemons would refuse.
+void CutContexts(std::int64_t context_max, ClusterConfig* config) {
+  config->limits.context_length = std::min(config->limits.context_length, context_max);
+  for (auto& [name, limits] : config->profiles) {
+    limits.context_length = std::min(limits.context_length, context_max);
+  }
+}
+
+std::string ContextNote(const ProposalOptions& options) {
+  if (options.context_max.has_value()) {
+    return absl::StrFormat("context_length: the checkpoint was made for at most %d tokens.",
+                           *options.context_max);
+  }
+  return "context_length: no checkpoint was found in model.path on this machine, which may be made "
+         "for less.";
+}
+
 ClusterConfig Defaults(const std::string& head, const std::string& model_path) {
   ClusterConfig config;
   config.cluster = "sparkspan";
@@ -333,12 +350,16 @@ absl::StatusOr<Proposal> ProposeConfig(const std::vector<NodeDescription>& nodes
   }
   Proposal proposal;
   proposal.config = Defaults(nodes[0].name, options.model_path);
+  if (options.context_max.has_value()) {
+    CutContexts(*options.context_max, &proposal.config);
+  }
   proposal.notes = {
       "Proposed by `sparkspan init`. Read it, change it, and give the same file to every node: "
       "nothing in it is chosen anew when the daemons start.",
       "head: the first node described.",
       "limits: defaults. profiles: long is 1M tokens x 6 sequences, wide 200K x 16; name one in "
       "`profile` to use it.",
+      ContextNote(options),
       "api: only this node's programs reach 127.0.0.1; give the management address to serve "
       "others, "
       "and a keys_file.",

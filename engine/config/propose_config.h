@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ bool IsFabric(const fabric::Interface& interface);
 
 struct ProposalOptions {
   std::string model_path;
+  // Tokens of a sequence that the checkpoint there was made for; empty: it was not read.
+  std::optional<std::int64_t> context_max = {};
   DataTransport data = DataTransport::kTcp;  // kRails: the fabric's ports with RDMA devices
   // The MAC that answers on this machine's pin for an address of another node; without it links are
   // not probed (fabric::FindNeighbour).

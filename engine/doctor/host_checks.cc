@@ -249,7 +249,7 @@ void CheckGovernors(const Examination& examination, Report* report) {
 }
 
 // What takes memory without need: zram keeps in memory what it swaps out, and a desktop holds 2 to
-// 3 GiB (network.md, 10: of a machine whose GPU shares them).
+// 3 GiB, on a Spark of what its GPU uses too.
 void CheckWaste(const Examination& examination, Report* report) {
   const NodeFacts& facts = examination.facts;
   std::string zram;

@@ -11,10 +11,10 @@
 #include "engine/base/ids.h"
 
 // Proposes tokens that the target model then verifies: a peer of the model, with weights and
-// per-sequence state of its own (spec: dspark.md). What it proposes changes speed, never text.
+// per-sequence state of its own (docs/drafting.md). What it proposes changes speed, never text.
 namespace sparkspan::engine::draft {
 
-// Told by the tensors of the checkpoint (dspark.md 0): mtp.0.main_proj, mtp.0.e_proj, or neither.
+// Told by the tensors of the checkpoint: mtp.0.main_proj, mtp.0.e_proj, or neither.
 enum class DrafterKind : std::uint8_t {
   kNone,
   kDspark,  // semi-autoregressive block of drafts with a Markov correction
@@ -65,7 +65,7 @@ struct DraftResult {
   // it are. Empty from drafters that have none.
   std::vector<float> confidence;
   // Per request that keeps them, in order: [block, vocabulary] fp32, the corrected logits that
-  // draft k was drawn of (dspark.md 1.7), over the whole vocabulary.
+  // draft k was drawn of, over the whole vocabulary.
   std::vector<float> logits;
   std::int64_t exchange_ns = 0;  // spent inside collectives
 };

@@ -11,9 +11,9 @@ namespace sparkspan::engine::draft {
 
 // Drafts a block at once: all its rows, unknown tokens as noise, run through the stages and see
 // each other and the context; then a bigram correction picks the tokens from left to right
-// (dspark.md 1). The context is the taps of committed rows, projected into every stage's ring; per
-// draft pass two exchanges a stage and one of (score, token) a draft, and one more where logits are
-// kept.
+// (arXiv 2607.05147). The context is the taps of committed rows, projected into every stage's ring;
+// per draft pass two exchanges a stage and one of (score, token) a draft, and one more where logits
+// are kept.
 class DsparkDrafter final : public Drafter {
  public:
   explicit DsparkDrafter(StageRunner runner) : runner_(std::move(runner)) {}

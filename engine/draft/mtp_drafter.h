@@ -10,8 +10,9 @@
 namespace sparkspan::engine::draft {
 
 // Drafts the token after the next: one causal block over pairs of a position's final streams and
-// the token that follows it (dspark.md 7). More drafts are made of the block's own streams. Per
-// draft two exchanges and one of (score, token), and one more per pass where logits are kept.
+// the token that follows it (arXiv 2412.19437, 2.2). More drafts are made of the block's own
+// streams. Per draft two exchanges and one of (score, token), and one more per pass where logits
+// are kept.
 class MtpDrafter final : public Drafter {
  public:
   explicit MtpDrafter(StageRunner runner) : runner_(std::move(runner)) {}

@@ -11,9 +11,9 @@
 namespace sparkspan::engine::draft {
 
 // A drafter whose tokens a script decides: an oracle that knows the text, or one that goes wrong at
-// a chosen place. For tests and benchmarks of what follows drafting (spec: dspark.md 10.3). The
-// drafter inside, if any, works as ever and costs what it costs; what it drafted is replaced. Only
-// for requests without a temperature: a scripted token was drawn of no distribution.
+// a chosen place. For tests and benchmarks of what follows drafting. The drafter inside, if any,
+// works as ever and costs what it costs; what it drafted is replaced. Only for requests without a
+// temperature: a scripted token was drawn of no distribution.
 class ScriptedDrafter final : public Drafter {
  public:
   // Writes the block's tokens, those at anchor_position + 1 and on, and their confidence, raw

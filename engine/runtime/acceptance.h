@@ -34,9 +34,9 @@ struct Verdict {
 // then can acceptance depend on how a draft was drawn.
 bool IsRejectionSampled(const SamplingParams& params);
 
-// Decides how many drafts stand and which token follows them (spec: dspark.md 3.4, 3.5). Row i's
-// logits are processed with the drafts before it as generated tokens. A forced token is committed
-// whatever its row says, and a draft stands in its place if it is the same.
+// Decides how many drafts stand and which token follows them (arXiv 2211.17192, algorithm 1). Row
+// i's logits are processed with the drafts before it as generated tokens. A forced token is
+// committed whatever its row says, and a draft stands in its place if it is the same.
 //
 // Greedy, and by AcceptanceRule::kSharedNoise: a draft stands while it is what Sampler::Sample
 // chooses from its row, so the tokens are those of decoding without drafts. By kRejection draft d

@@ -13,7 +13,7 @@ namespace sparkspan::engine::runtime {
 
 inline constexpr std::uint32_t kWireVersion = 3;
 
-// How drafted tokens of a sampled sequence are judged (spec: dspark.md 3.4). Both leave the
+// How drafted tokens of a sampled sequence are judged (docs/drafting.md). Both leave the
 // distribution of the text as it is without drafts. Greedy sequences: the largest logit's token.
 enum class AcceptanceRule : std::uint8_t {
   // Accept with probability min(1, p / q), else draw from the rest of p over q: accepts most.

@@ -11,7 +11,7 @@
 namespace sparkspan::engine::runtime {
 
 // Turns a row of scores, the logits as a LogitProcessor leaves them, into a token, in vLLM's order
-// (spec: model.md 11, api.md 3.1, 3.4):
+// (docs/api.md):
 //   1. temperature below 1e-5: the largest score. Else scores / temperature;
 //   2. min_p: tokens less likely than min_p times the likeliest go;
 //   3. top_k: the k likeliest of the rest stay, lowest ids on a tie (exactly k, unlike vLLM);

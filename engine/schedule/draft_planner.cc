@@ -10,7 +10,7 @@ namespace {
 // Of the exponential means: some hundred observations count.
 constexpr double kWeight = 0.01;
 
-// Before anything was observed: what healthy drafters reach (dspark.md 11.13).
+// Before anything was observed: what healthy drafters reach.
 constexpr double kChanceAtFirst = 0.7;
 
 // While drafting does not pay, a step in so many drafts to see whether it would again.

@@ -41,13 +41,13 @@ class DraftPlanner {
   bool ShouldPropose(std::int64_t sequences, std::int64_t other_rows);
 
   // Survival of a proposal's drafts: the chance per position that it and all before it are
-  // accepted. `confidence` are raw logits of the drafter's confidence head (dspark.md 1.7); from a
+  // accepted. `confidence` are raw logits of the drafter's confidence head; from a
   // drafter without one (empty) the acceptance observed so far stands for `proposed` drafts.
   std::vector<double> Survival(std::span<const float> confidence, std::int32_t proposed);
 
   // How many drafts of each candidate, with the survival that Survival gave, a step verifies. By
   // kThreshold and kHardware survival counts as far as it came true lately: drafters tend to be too
-  // sure of themselves (dspark.md 4.2), and a broken one is. After a trial (ShouldPropose) all are
+  // sure of themselves, and a broken one is. After a trial (ShouldPropose) all are
   // verified, to see what comes of it.
   std::vector<std::int32_t> Lengths(std::span<const Candidate> candidates, std::int64_t other_rows);
 
@@ -59,7 +59,7 @@ class DraftPlanner {
 
   // The share of first drafts that were accepted lately (an exponential mean over some hundred);
   // 1 until there were enough to tell. Below 0.5 on ordinary text the drafter is broken: the text
-  // stays right, only speed shows it (dspark.md 11.13).
+  // stays right, only speed shows it.
   double RecentFirstAcceptance() const;
 
  private:

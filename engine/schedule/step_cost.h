@@ -16,8 +16,7 @@ struct CostPoint {
 
 // Cost as a function of size: the lower convex hull of measured points, straight between them and
 // beyond the last, never falling. Convex, because a search that stops at the first step that does
-// not pay finds the optimum of convex costs only, and measured ones are jagged (spec: dspark.md
-// 4.4, 11.14).
+// not pay finds the optimum of convex costs only, and measured ones are jagged.
 class CostCurve {
  public:
   CostCurve() = default;  // costs nothing

@@ -8,9 +8,9 @@
 
 #include "engine/schedule/step_cost.h"
 
-// How many drafts of each sequence a step verifies (spec: dspark.md 4). Every rule here decides
+// How many drafts of each sequence a step verifies (docs/drafting.md). Every rule here decides
 // about a draft by what was known before that draft was drawn, or by older steps, never by the
-// draft or what follows it: else the choice would change the distribution of the text (4.5).
+// draft or what follows it: else the choice would change the distribution of the text.
 namespace sparkspan::engine::schedule {
 
 enum class VerificationPolicy : std::uint8_t {
@@ -31,7 +31,7 @@ struct Candidate {
 // Lengths by kThreshold: of each candidate the leading drafts of at least `threshold`.
 std::vector<std::int32_t> LengthsAbove(std::span<const Candidate> candidates, double threshold);
 
-// The paper's prefix scheduler (dspark.md 4.4): drafts in falling order of survival, of equals the
+// DSpark's prefix scheduler (arXiv 2607.05147): drafts in falling order of survival, of equals the
 // earlier position and then the earlier candidate first, are admitted while tokens / cost(rows)
 // rises; the first that does not raise it ends the search, and so nothing that ranks later decides
 // about what ranks before. With `row_tiers` (ascending) the tier that the rows reached is then

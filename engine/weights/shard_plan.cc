@@ -62,7 +62,7 @@ absl::StatusOr<ShardPlan> PlanShard(const ModelShape& shape,
     }
     TensorSlice slice;
     slice.spec = std::move(spec);
-    // Drafting looks tokens up in every pass: held whole, that takes no exchange (dspark.md 6.2).
+    // Drafting looks tokens up in every pass: held whole, that takes no exchange.
     if (with_draft && shape.draft != DraftKind::kNone && slice.spec.name == "embed.weight") {
       slice.spec.division = Division::kWhole;
     }

@@ -20,8 +20,7 @@ constexpr std::chrono::seconds kRateWindow{5};
 constexpr double kRequestSecondsWeight = 0.1;
 constexpr std::chrono::milliseconds kJudgedFor{200};
 
-// Of the first drafts lately verified: what makes a drafter suspect, and what clears it again
-// (spec: dspark.md 11.13).
+// Of the first drafts lately verified: what makes a drafter suspect, and what clears it again.
 constexpr double kFirstAcceptanceLeast = 0.5;
 constexpr double kFirstAcceptanceRecovered = 0.55;
 

@@ -238,7 +238,8 @@ HttpResponse Service::Root(Call& call) {
 
 HttpResponse Service::FlushCache(Call&) {
   generator_.FlushPrefixCache();
-  return Text("Unused prefixes are dropped.\n", "text/plain; charset=utf-8");
+  return Text("This release keeps no prefixes: there is nothing to drop.\n",
+              "text/plain; charset=utf-8");
 }
 
 HttpResponse Service::UnsupportedEndpoint(Call& call) {

@@ -57,7 +57,7 @@ class QuantisedDraft : public ::testing::Test {
   std::shared_ptr<const engine::weights::RankWeights> loaded_;
 };
 
-// dspark.md 1.3: with the reference's rounding points the context is reproduced bit for bit.
+// With the reference's rounding points the context is reproduced bit for bit.
 TEST_F(QuantisedDraft, TheContextIsTheReferencesBitForBit) {
   const auto drafter = Make(Device::kReference);
   std::vector<std::byte> state(static_cast<std::size_t>(drafter->state_bytes()));

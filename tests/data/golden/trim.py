@@ -4,7 +4,7 @@
     python3 tests/data/golden/trim.py SET TARGET
 
 SET is the folder of a whole set (its name says which); TARGET gets its vectors.safetensors with the
-tensors below, bit for bit, beside copies of the other files.
+tensors below, bit for bit, beside copies of the other files; its README says so.
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ READ_BY_TESTS = {
     ],
     "dspark-a": [
         r"hp/p\d+/(target_logits|logits|confidence|draft_ids|ring0_after_prefill)",
+        r"hp/(p2|p9)/main_hidden",
         r"rf/p9/.*",
         r"rf/p270/(main_hidden|draft_ids|stage_h|router_gap|ring0_after_prefill)",
     ],
 }
+NOTE = """> Committed here without the vectors that no test reads (`../trim.py`). What follows, and
+> vectors.json, describe the whole set.
+
+"""
 
 
 def trimmed(whole: bytes, patterns: list[str]) -> bytes:
@@ -58,6 +63,8 @@ def main() -> int:
     vectors = target / "vectors.safetensors"
     whole = vectors.read_bytes()
     vectors.write_bytes(trimmed(whole, READ_BY_TESTS[source.name]))
+    readme = target / "README.md"
+    readme.write_text(NOTE + readme.read_text())
     print(f"{vectors}: {vectors.stat().st_size} of {len(whole)} bytes")
     return 0
 

@@ -88,6 +88,21 @@ TEST(ProposeConfig, TheFileIsReadBackAsProposedAndExplainsItself) {
                     HasSubstr("profiles: long is 1M tokens x 6")));
 }
 
+TEST(ProposeConfig, NoLimitAsksForMoreThanTheCheckpointWasMadeFor) {
+  const auto small =
+      ProposeConfig({Spark("spark1", '0', "1")}, {.model_path = "/m", .context_max = 8'192});
+  ASSERT_TRUE(small.ok()) << small.status();
+  EXPECT_EQ(small->config.limits.context_length, 8'192);
+  EXPECT_EQ(small->config.profiles.at("long").context_length, 8'192);
+  EXPECT_THAT(ToYaml(*small), HasSubstr("made for at most 8192 tokens"));
+  const auto large =
+      ProposeConfig({Spark("spark1", '0', "1")}, {.model_path = "/m", .context_max = 1'048'576});
+  EXPECT_EQ(large->config.limits.context_length, 32'768);
+  EXPECT_EQ(large->config.profiles.at("wide").context_length, 204'800);
+  const auto unread = ProposeConfig({Spark("spark1", '0', "1")}, {.model_path = "/m"});
+  EXPECT_THAT(ToYaml(*unread), HasSubstr("no checkpoint was found in model.path"));
+}
+
 TEST(ProposeConfig, WithoutAManagementNetworkTheCableCarriesBoth) {
   std::vector<NodeDescription> nodes = {Spark("spark1", '0', "1"), Spark("spark2", '0', "2")};
   nodes[1].interfaces[2].operstate = "down";

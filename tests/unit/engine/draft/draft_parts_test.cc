@@ -14,7 +14,7 @@ std::vector<float> Row(const kernels::StoredWeight& weight, std::int64_t row) {
   return values;
 }
 
-// What dspark.md 6.1 says of each tensor: embedding, projections of taps and the first Markov
+// Each tensor by its kind: embedding, projections of taps and the first Markov
 // factor on every rank, the second with the rows of the head.
 TEST(DraftParts, AreDealtToRanks) {
   tests::SmallDrafters small(tests::SmallDsparkShape());

@@ -68,8 +68,8 @@ TEST(StageRunner, DrawsWithTheNoiseOfThePosition) {
   }
 }
 
-// All ranks draft the same, about what one rank drafts, with the exchanges that dspark.md 6.2
-// counts.
+// All ranks draft the same, about what one rank drafts, with the exchanges that
+// DsparkDrafter counts.
 TEST(StageRunner, RanksAgreeInFewExchanges) {
   tests::SmallDrafters small(tests::SmallDsparkShape());
   model::ModelOptions options;

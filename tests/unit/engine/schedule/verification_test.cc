@@ -91,8 +91,8 @@ TEST(LengthsByCost, FindsTheOptimumOfEnumeratedCases) {
   EXPECT_GT(trimmed, 100) << "the cases must not all be trivial";
 }
 
-// dspark.md 4.5: one request, two tokens, a step of one, two, three rows costing 1, 1 / 0.5, 1 /
-// 0.45.
+// A rule that looks at a draft before it decides about it: one request, two tokens, a step of one,
+// two, three rows costing 1, 1 / 0.5, 1 / 0.45.
 struct Counterexample {
   static constexpr std::array<double, 2> kTarget = {0.7, 0.3};
   static constexpr std::array<double, 2> kDraft = {0.5, 0.5};
