@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -255,10 +254,11 @@ void Lifecycle::EnterPhase(const std::string& name) {
   phase_began_ = std::chrono::steady_clock::now();
 }
 
-void Lifecycle::SetFailure(const absl::Status& failure) {
+void Lifecycle::Publish(const absl::Status& failure, bool is_loaded) {
   {
     const std::lock_guard lock(mutex_);
     progress_.failure = failure;
+    progress_.loaded = is_loaded;
   }
   changed_.notify_all();
 }
@@ -268,12 +268,7 @@ void Lifecycle::RunLoader() {
   if (!status.ok() && !stop_loading_.stop_requested()) {
     LOG(ERROR) << "loading failed: " << status.message();
   }
-  {
-    const std::lock_guard lock(mutex_);
-    progress_.failure = status;
-    progress_.loaded = status.ok();
-  }
-  changed_.notify_all();
+  Publish(status, /*is_loaded=*/status.ok());
 }
 
 absl::StatusOr<Lifecycle::LoadPlan> Lifecycle::Plan(bool is_again) const {
@@ -309,9 +304,6 @@ absl::StatusOr<Lifecycle::LoadPlan> Lifecycle::Plan(bool is_again) const {
 }
 
 absl::StatusOr<Lifecycle::LoadPlan> Lifecycle::PlanOnceThereIsMemory() {
-  std::mutex mutex;
-  std::condition_variable_any stopped;
-  std::unique_lock lock(mutex);
   for (bool is_again = false;; is_again = true) {
     absl::StatusOr<LoadPlan> plan = Plan(is_again);
     if (!absl::IsResourceExhausted(plan.status()) || stop_loading_.stop_requested()) {
@@ -320,15 +312,16 @@ absl::StatusOr<Lifecycle::LoadPlan> Lifecycle::PlanOnceThereIsMemory() {
     if (!is_again) {
       LOG(ERROR) << "loading waits for memory: " << plan.status().message();
     }
-    SetFailure(plan.status());
-    stopped.wait_for(lock, stop_loading_.get_token(), kMemoryInterval, [] { return false; });
+    Publish(plan.status(), /*is_loaded=*/false);
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, stop_loading_.get_token(), kMemoryInterval, [] { return false; });
   }
 }
 
 absl::Status Lifecycle::Load() {
   EnterPhase("memory plan");
   ASSIGN_OR_RETURN(const LoadPlan plan, PlanOnceThereIsMemory());
-  SetFailure(absl::OkStatus());
+  Publish(absl::OkStatus(), /*is_loaded=*/false);
 
   EnterPhase("weights");
   ASSIGN_OR_RETURN(const auto weights,

@@ -139,7 +139,8 @@ class Lifecycle {
   // The communicator that the model uses; null for a single rank.
   engine::collective::Communicator* GroupCommunicator();
   void EnterPhase(const std::string& name);
-  void SetFailure(const absl::Status& failure);
+  // What WaitForLoading tells from now on.
+  void Publish(const absl::Status& failure, bool is_loaded);
   void RunLoader();
   absl::Status Load();
   // What to load, and that there is memory for it, found out anew until there is.
@@ -167,8 +168,8 @@ class Lifecycle {
   int listener_interface_ = 0;  // the index of its interface
 
   const engine::Time started_;
-  mutable std::mutex mutex_;  // of what follows
-  mutable std::condition_variable changed_;
+  mutable std::mutex mutex_;                     // of what follows
+  mutable std::condition_variable_any changed_;  // waits end with a stop_token too
   LoadProgress progress_;
   engine::Time phase_began_;
   std::shared_ptr<const engine::collective::TcpCommunicator> group_;

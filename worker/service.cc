@@ -201,9 +201,7 @@ class Service::Server final : public v1::Worker::Service {
  private:
   // What a head, or a stranger, can cause as often as it likes.
   void LogRefusal(std::string text) {
-    if (const auto line = refusals_.Line(std::move(text), std::chrono::steady_clock::now())) {
-      LOG(WARNING) << *line;
-    }
+    refusals_.Warn(std::move(text), std::chrono::steady_clock::now());
   }
 
   // Ends the stream of an older epoch, and the rank's part in that.

@@ -114,8 +114,8 @@ class Session {
   std::mutex pulse_mutex_;
   std::condition_variable pulse_changed_;  // over_ was set
   std::atomic<bool> in_group_{false};
-  // How often interfaces had changed when the group began to form: a fault that was there before
-  // does not keep those ranks apart that now meet, as those of one machine do without a cable.
+  // How often an interface had been lost when the group began to form: a loss of before does not
+  // keep those ranks apart that now meet, as those of one machine do without a cable.
   std::atomic<std::uint64_t> losses_before_group_{0};
   SessionEnd end_;  // of the executor's thread while it lives
 

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "engine/base/log.h"
+
 namespace sparkspan::engine {
 
 std::optional<std::string> LogThrottle::Line(std::string text, Time now) {
@@ -19,6 +21,12 @@ std::optional<std::string> LogThrottle::Line(std::string text, Time now) {
     text += " (before it " + std::to_string(left_out) + " lines like this were left out)";
   }
   return text;
+}
+
+void LogThrottle::Warn(std::string text, Time now) {
+  if (const std::optional<std::string> line = Line(std::move(text), now)) {
+    LOG(WARNING) << *line;
+  }
 }
 
 }  // namespace sparkspan::engine

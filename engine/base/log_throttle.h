@@ -19,6 +19,8 @@ class LogThrottle {
 
   // What to log for `text`; empty: nothing.
   std::optional<std::string> Line(std::string text, Time now);
+  // Logs that as a warning.
+  void Warn(std::string text, Time now);
 
  private:
   const int lines_;

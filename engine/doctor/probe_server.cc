@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/log.h"
 #include "engine/base/status.h"
 #include "engine/doctor/probe_connection.h"
 #include "engine/fabric/pinned_socket.h"
@@ -50,19 +49,15 @@ class ProbeServer::Session {
           const fabric::DeclaredPin& pin,
           fabric::Ipv4Address peer,
           UniqueFd socket)
-      : server_(server),
-        options_(server.options_),
-        stop_(server.stop_),
-        pin_(pin),
-        peer_(peer),
-        connection_(std::move(socket)) {}
+      : server_(server), pin_(pin), peer_(peer), connection_(std::move(socket)) {}
 
   // Until the other side is done or away, asks for what it may not, or takes too long.
   void Run() {
     const Time deadline = std::chrono::steady_clock::now() + kSessionMax;
     // Who has not shown the token yet gets no memory for more than one.
     absl::StatusOr<ProbeConnection::Frame> frame = Next(deadline, kTokenBytesMax);
-    if (!frame.ok() || frame->request != ProbeRequest::kOpen || frame->payload != options_.token) {
+    if (!frame.ok() || frame->request != ProbeRequest::kOpen ||
+        frame->payload != server_.options_.token) {
       server_.LogRefusal(absl::StrFormat("a probe from %s without the right token is not answered",
                                          ToString(peer_)));
       return;
@@ -80,7 +75,7 @@ class ProbeServer::Session {
   // The next request, unless the server stops first.
   absl::StatusOr<ProbeConnection::Frame> Next(Time deadline,
                                               std::int64_t bytes_max = kProbeBytesMax) {
-    pollfd polled[] = {{stop_.fd(), POLLIN, 0}, {connection_.fd(), POLLIN, 0}};
+    pollfd polled[] = {{server_.stop_.fd(), POLLIN, 0}, {connection_.fd(), POLLIN, 0}};
     poll(polled, 2, kIdleMaxMs);
     if (polled[0].revents != 0 || polled[1].revents == 0) {
       return absl::CancelledError("nothing was asked in time");
@@ -92,7 +87,7 @@ class ProbeServer::Session {
   absl::StatusOr<std::string> AnswerTo(const ProbeConnection::Frame& frame) {
     switch (frame.request) {
       case ProbeRequest::kFacts: {
-        ASSIGN_OR_RETURN(PeerFacts facts, options_.facts());
+        ASSIGN_OR_RETURN(PeerFacts facts, server_.options_.facts());
         facts.unix_milliseconds = UnixMilliseconds();
         return ToJson(facts);
       }
@@ -135,8 +130,6 @@ class ProbeServer::Session {
   static constexpr const char* kNoPort = "that is no port";
 
   const ProbeServer& server_;
-  const ProbeServerOptions& options_;
-  const StopEvent& stop_;
   const fabric::DeclaredPin& pin_;
   const fabric::Ipv4Address peer_;
   ProbeConnection connection_;
@@ -216,9 +209,7 @@ bool ProbeServer::MayAsk(const Plane& plane, fabric::Ipv4Address peer) const {
 
 // Whoever reaches the port can cause it as often as he likes.
 void ProbeServer::LogRefusal(std::string text) const {
-  if (const auto line = refusals_.Line(std::move(text), std::chrono::steady_clock::now())) {
-    LOG(WARNING) << *line;
-  }
+  refusals_.Warn(std::move(text), std::chrono::steady_clock::now());
 }
 
 void ProbeServer::Answer(const Plane& plane, UniqueFd socket) const {

@@ -184,10 +184,7 @@ EngineLoop::Turn EngineLoop::Postpone(const absl::Status& why) {
     status_.detail = std::string(why.message());
     return Turn::kEnded;
   }
-  if (const auto line =
-          postponed_.Line(absl::StrFormat("no group yet: %s", why.message()), clock_.Now())) {
-    LOG(WARNING) << *line;
-  }
+  postponed_.Warn(absl::StrFormat("no group yet: %s", why.message()), clock_.Now());
   status_.detail = absl::StrFormat("%s; forming the group again: %s", why_not_, why.message());
   // A head whose clock is behind that of an earlier one began too low.
   epoch_ = engine::Epoch(std::max(epoch_, cluster_.NewestEpoch()).value() + 1);

@@ -18,6 +18,7 @@ import threading
 import time
 import unittest
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from local_cluster import SECONDS_MAX, LocalCluster, Process  # noqa: E402
@@ -109,8 +110,8 @@ class FaultsTest(unittest.TestCase):
         self.assertIsNone(request.finish_reason, "it looks as if it had been answered")
 
     @staticmethod
-    def lost_ranks(cluster: LocalCluster) -> list[int]:
-        return [rank["rank"] for rank in cluster.status()["ranks"] if rank["state"] == "lost"]
+    def lost_ranks(status: dict[str, Any]) -> set[int]:
+        return {rank["rank"] for rank in status["ranks"] if rank["state"] == "lost"}
 
     def lose_rank(self, cluster: LocalCluster, kind: str) -> None:
         victim = self.random.randrange(RANKS)
@@ -121,12 +122,12 @@ class FaultsTest(unittest.TestCase):
             worker.kill()
         else:
             worker.signal(signal.SIGSTOP)
-        noticed = cluster.wait("notice", lambda: victim in self.lost_ranks(cluster))
+        noticed = cluster.wait("notice", lambda: victim in self.lost_ranks(cluster.status()))
         status = cluster.status()
         self.detection.setdefault(kind, []).append(noticed - struck)
         self.assertFalse(cluster.is_ready())
         # Another rank beside it was a stalled process.
-        self.false_alarms += len(set(self.lost_ranks(cluster)) - {victim})
+        self.false_alarms += len(self.lost_ranks(status) - {victim})
         self.assertIn(f"rank {victim}", status["detail"])
         self.assert_broken_off(request)
         self.assertIsNotNone(request.error, "the request in flight ended without an error")

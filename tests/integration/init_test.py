@@ -8,8 +8,8 @@ SPARKSPAN_BIN names the folder of the programs (default build/release/bin).
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import json
 import signal
 import subprocess
 import sys
@@ -17,10 +17,9 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from local_server import MODEL, PROGRAM, chat_body, claim_ports  # noqa: E402
+from local_server import MODEL, PROGRAM, chat_body, claim_ports, request  # noqa: E402
 
 SECONDS_MAX = 120
 # The ports that a proposal has; a test takes some that no other has.
@@ -36,21 +35,15 @@ class InitTest(unittest.TestCase):
         text = done.stdout
         ports = claim_ports(len(PROPOSED_PORTS))
         for proposed, port in zip(PROPOSED_PORTS, ports):
-            self.assertIn(f"{proposed}\n" if proposed == "port: 8000" else proposed, text)
+            self.assertEqual(text.count(proposed), 1, text)
             text = text.replace(proposed, f"{proposed.split(':')[0]}: {port}")
         return text, ports[0]
 
-    def ask(self, port: int, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body),
-                               {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        except OSError:
-            return 0, None
-        finally:
-            connection.close()
+    @staticmethod
+    def is_ready(port: int) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return request(port, "GET", "/ready")[0] == 200
+        return False
 
     def test_the_proposal_for_one_node_serves(self) -> None:
         text, port = self.propose()
@@ -66,12 +59,12 @@ class InitTest(unittest.TestCase):
                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log)
                 try:
                     deadline = time.monotonic() + SECONDS_MAX
-                    while self.ask(port, "GET", "/ready")[0] != 200:
+                    while not self.is_ready(port):
                         self.assertIsNone(node.poll(), Path(log.name).read_text())
                         self.assertLess(time.monotonic(), deadline, Path(log.name).read_text())
                         time.sleep(0.05)
-                    status, answer = self.ask(port, "POST", "/v1/chat/completions",
-                                              chat_body("Count from 7 to 15."))
+                    status, answer = request(port, "POST", "/v1/chat/completions",
+                                             chat_body("Count from 7 to 15."))
                     self.assertEqual(status, 200, answer)
                     self.assertEqual(answer["choices"][0]["message"]["content"],
                                      "7, 8, 9, 10, 11, 12, 13, 14, 15")

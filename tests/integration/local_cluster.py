@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from local_server import MODEL, chat_body, claim_ports
+from local_server import MODEL, chat_body, claim_ports, request
 
 BIN = Path(os.environ.get("SPARKSPAN_BIN", "build/release/bin"))
 # For what must happen at all; how soon it does is measured, and decides nothing.
@@ -141,12 +141,7 @@ class LocalCluster:
 
     def request(self, method: str, path: str, body: Any = None, timeout: float = 60,
                 headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        with contextlib.closing(connection):
-            connection.request(method, path, None if body is None else json.dumps(body),
-                               {"Content-Type": "application/json"} | (headers or {}))
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+        return request(self.port, method, path, body, timeout, headers)
 
     def is_ready(self, timeout: float = 60) -> bool:
         try:
@@ -165,12 +160,6 @@ class LocalCluster:
                 raise AssertionError(f"{what}: not within {SECONDS_MAX} s\n{self.logs()}")
             time.sleep(pause)
         return time.time()
-
-    def chat(self, text: str) -> str:
-        status, answer = self.request("POST", "/v1/chat/completions", chat_body(text))
-        if status != 200:
-            raise AssertionError(f"{status}: {answer}\n{self.logs()}")
-        return answer["choices"][0]["message"]["content"]
 
     def stream(self, text: str, **fields: Any) -> Iterator[dict[str, Any]]:
         """Events of a streamed answer; ends early when the connection breaks."""

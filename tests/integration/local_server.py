@@ -54,6 +54,19 @@ def claim_port() -> int:
     return claim_ports(1)[0]
 
 
+def request(port: int, method: str, path: str, body: Any = None, timeout: float = 60,
+            headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    """Status and JSON (or text) of one call to this machine."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    with contextlib.closing(connection):
+        connection.request(method, path, None if body is None else json.dumps(body),
+                           {"Content-Type": "application/json"} | (headers or {}))
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        is_json = "json" in answer.getheader("Content-Type", "")
+        return answer.status, json.loads(text) if is_json else text
+
+
 class LocalServer:
     """A head and its workers; used as a context."""
 
@@ -111,15 +124,7 @@ class LocalServer:
 
     def request(self, method: str, path: str, body: Any = None,
                 timeout: float = 60) -> tuple[int, Any]:
-        """Status and JSON (or text) of one call."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        with contextlib.closing(connection):
-            connection.request(method, path, None if body is None else json.dumps(body),
-                               {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            is_json = "json" in answer.getheader("Content-Type", "")
-            return answer.status, json.loads(text) if is_json else text
+        return request(self.port, method, path, body, timeout)
 
     def chat(self, text: str, **fields: Any) -> dict[str, Any]:
         """The choice of a whole answer."""
